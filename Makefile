@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The door for people; the work is in scripts/.
+
+export IMPL KERNEL_SRC
+
+help:
+	@echo 'make run        boot the emulated mainframe, configure vfio_ap, show it, clean up'
+	@echo 'make test       KUnit and kselftests on the debug kernel, with the C and the Rust driver'
+	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols'
+	@echo 'make shell      a console in the emulated mainframe'
+	@echo 'make clean      remove what this checkout made (build/)'
+	@echo 'make distclean  remove also what all checkouts share (toolchain, sources, objects)'
+	@echo
+	@echo 'IMPL=c or IMPL=rust  the driver to take (run, shell: rust; test: both)'
+	@echo 'KERNEL_SRC=/path     a Linux 7.3 source tree to take instead of that of Debian'
+	@echo 'VFIO_AP_CACHE=/path  where what is shared is kept'
+
+run:
+	@scripts/run demo
+
+shell:
+	@scripts/run shell
+
+test:
+	@scripts/test
+
+check:
+	@scripts/check
+
+clean:
+	@scripts/clean
+
+distclean:
+	@scripts/clean all
+
+.PHONY: help run shell test check clean distclean

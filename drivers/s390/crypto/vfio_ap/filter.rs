@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What of an assigned matrix a guest can have.
+//!
+//! A guest's access is a product of adapters and domains, so a single queue cannot be kept from it:
+//! where a queue of an adapter is not fit to be passed on, the guest does not get the adapter. This
+//! is a pure function of what is assigned, what the host has and which queues are fit. It must not
+//! depend on what was before, take locks or do I/O.
+
+use crate::matrix::Matrix;
+use kernel::{
+    ap::{
+        Apqn,
+        Mask, //
+    },
+    prelude::*, //
+};
+
+/// A set of queues: a mask of domains for each adapter.
+pub(crate) struct Grid {
+    rows: KVVec<Mask>,
+}
+
+impl Grid {
+    /// Makes an empty set.
+    pub(crate) fn new() -> Result<Self> {
+        let mut rows = KVVec::with_capacity(256, GFP_KERNEL)?;
+        rows.extend_with(256, Mask::EMPTY, GFP_KERNEL)?;
+        Ok(Self { rows })
+    }
+
+    /// Adds a queue or takes it out.
+    pub(crate) fn set(&mut self, apqn: Apqn, member: bool) {
+        let row = &mut self.rows[usize::from(apqn.apid)];
+        if member {
+            row.insert(apqn.apqi);
+        } else {
+            row.remove(apqn.apqi);
+        }
+    }
+
+    /// Returns the domains of an adapter.
+    pub(crate) fn row(&self, apid: u8) -> Mask {
+        self.rows[usize::from(apid)]
+    }
+}
+
+/// What of an assigned matrix a guest does not get.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    /// An adapter that the host does not have.
+    Adapter(u8),
+    /// A domain that the host does not have.
+    Domain(u8),
+    /// An adapter because of this queue, the first one that is not fit to be passed on.
+    Queue(Apqn),
+}
+
+/// Calls `f` for all that a guest does not get of `assigned`: for adapters, then for domains.
+pub(crate) fn for_each_left_out(
+    assigned: &Matrix,
+    host: &Matrix,
+    grid: &Grid,
+    mut f: impl FnMut(LeftOut),
+) {
+    let aqm = assigned.aqm & host.aqm;
+
+    for apid in assigned.apm.iter() {
+        if !host.apm.contains(apid) {
+            f(LeftOut::Adapter(apid));
+        } else if let Some(apqi) = (aqm - grid.row(apid)).first() {
+            f(LeftOut::Queue(Apqn { apid, apqi }));
+        }
+    }
+    for apqi in (assigned.aqm - host.aqm).iter() {
+        f(LeftOut::Domain(apqi));
+    }
+}
+
+/// Computes what a guest gets of `assigned`; `grid` has the queues that are fit to be passed on.
+///
+/// An adapter costs a few word operations, however many queues it has.
+pub(crate) fn effective(assigned: &Matrix, host: &Matrix, grid: &Grid) -> Matrix {
+    let aqm = assigned.aqm & host.aqm;
+    let mut apm = Mask::EMPTY;
+
+    for apid in (assigned.apm & host.apm).iter() {
+        if aqm.is_subset(grid.row(apid)) {
+            apm.insert(apid);
+        }
+    }
+
+    Matrix {
+        apm,
+        aqm,
+        adm: assigned.adm & host.adm,
+    }
+}
+
+#[kunit_tests(vfio_ap_filter)]
+mod tests {
+    use super::*;
+
+    /// The lowest numbers as a mask: bit `n` of `bits` is number `n`.
+    fn small(bits: u32) -> Mask {
+        let mut mask = Mask::EMPTY;
+        for id in 0..8 {
+            if bits & (1 << id) != 0 {
+                mask.insert(id);
+            }
+        }
+        mask
+    }
+
+    fn matrix(apm: u32, aqm: u32) -> Matrix {
+        Matrix {
+            apm: small(apm),
+            aqm: small(aqm),
+            adm: small(aqm),
+        }
+    }
+
+    /// Everything that two adapters and two domains can be in, against the rule written plainly.
+    #[test]
+    fn exhaustive() {
+        let Ok(mut grid) = Grid::new() else {
+            panic!("no memory");
+        };
+        for queues in 0u32..16 {
+            let fit = |apid: u8, apqi: u8| queues & (1 << (apid * 2 + apqi)) != 0;
+            for apid in 0..2 {
+                for apqi in 0..2 {
+                    grid.set(Apqn { apid, apqi }, fit(apid, apqi));
+                }
+            }
+            for bits in 0u32..256 {
+                let assigned = matrix(bits & 3, bits >> 2 & 3);
+                let host = matrix(bits >> 4 & 3, bits >> 6 & 3);
+                let got = effective(&assigned, &host, &grid);
+
+                for apqi in 0..2 {
+                    let both = assigned.aqm.contains(apqi) && host.aqm.contains(apqi);
+                    assert_eq!(got.aqm.contains(apqi), both);
+                    assert_eq!(got.adm.contains(apqi), both);
+                }
+                for apid in 0..2 {
+                    let all = (0..2).all(|apqi| !got.aqm.contains(apqi) || fit(apid, apqi));
+                    let both = assigned.apm.contains(apid) && host.apm.contains(apid);
+                    assert_eq!(got.apm.contains(apid), both && all);
+                }
+                assert!(got.apm.is_subset(small(3)));
+
+                // What is left out is just what was assigned and is missing.
+                let (mut apm, mut aqm) = (Mask::EMPTY, Mask::EMPTY);
+                for_each_left_out(&assigned, &host, &grid, |left_out| match left_out {
+                    LeftOut::Adapter(apid) => {
+                        assert!(!host.apm.contains(apid));
+                        apm.insert(apid);
+                    }
+                    LeftOut::Domain(apqi) => aqm.insert(apqi),
+                    LeftOut::Queue(Apqn { apid, apqi }) => {
+                        assert!(got.aqm.contains(apqi) && !fit(apid, apqi));
+                        apm.insert(apid);
+                    }
+                });
+                assert_eq!(apm, assigned.apm - got.apm);
+                assert_eq!(aqm, assigned.aqm - got.aqm);
+                assert!(got.aqm.is_subset(small(3)));
+            }
+        }
+    }
+}

@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guests: who has a mediated device open, and what is plugged into them.
+//!
+//! Every change of what a guest has goes through [`State::commit`]: masks are lowered before a
+//! queue that leaves is reset, and a queue enters only when it is clean. Nothing of a guest
+//! outlives its session.
+
+use crate::{
+    interrupt::{
+        GuestHandler,
+        Interrupt, //
+    },
+    matrix::Matrix,
+    mdev::VfioDevice,
+    report,
+    reset::{
+        Reset,
+        LIMIT, //
+    },
+    state::{
+        GuestsLevel,
+        Mdev,
+        MdevId,
+        Queue,
+        State,
+        Tables, //
+    }, //
+};
+use kernel::{
+    ap::{
+        Apqn,
+        Mask, //
+    },
+    eventfd::EventFd,
+    impl_ordered_work,
+    kvm::{
+        Hook,
+        Kvm, //
+    },
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        aref::ARef,
+        order::{
+            Held,
+            Nothing,
+            OrderedWork, //
+        },
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+    vfio,
+    workqueue, //
+};
+
+/// A mediated device that is open for a VM whose guest can have queues.
+pub(crate) struct Guest {
+    kvm: ARef<Kvm>,
+    /// Keeps the guest's intercepted instructions coming to us.
+    #[expect(dead_code)]
+    hook: Hook<GuestHandler>,
+}
+
+/// The guests, by the mediated device that is open for them.
+pub(crate) type Guests = RBTree<MdevId, Guest>;
+
+/// What a user of a mediated device can be told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The device shall be given back.
+    Request,
+    /// What the guest has was changed.
+    ConfigChange,
+}
+
+/// What belongs to the user of a mediated device, from open to close.
+pub(crate) struct Session {
+    /// What is plugged into the guest.
+    pub(crate) plugged: Matrix,
+    /// The adapters and domains that the guest's CRYCB has room for.
+    room: (Mask, Mask),
+    /// Whether the device was asked back: the guest gets nothing any more.
+    requested: bool,
+    request: Option<EventFd>,
+    config_change: Option<EventFd>,
+}
+
+impl Session {
+    fn new(room: (Mask, Mask)) -> Self {
+        Self {
+            plugged: Matrix::default(),
+            room,
+            requested: false,
+            request: None,
+            config_change: None,
+        }
+    }
+
+    /// Sets what is signalled for an event, and returns what was before.
+    pub(crate) fn set_event(&mut self, event: Event, fd: Option<EventFd>) -> Option<EventFd> {
+        core::mem::replace(self.event(event), fd)
+    }
+
+    fn event(&mut self, event: Event) -> &mut Option<EventFd> {
+        match event {
+            Event::Request => &mut self.request,
+            Event::ConfigChange => &mut self.config_change,
+        }
+    }
+
+    /// Signals an event; returns whether somebody wanted to know.
+    fn signal(&mut self, event: Event) -> bool {
+        match self.event(event) {
+            Some(fd) => {
+                fd.signal();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Tables {
+    /// Computes what the guest of a mediated device is to have, and notes it. Returns what it had
+    /// and what it gets, if that is not the same.
+    ///
+    /// Queues that leave are dirty from here on; their reset can start when the guest cannot reach
+    /// them any more ([`Self::start_resets`]).
+    fn replug(&mut self, id: MdevId) -> Option<(Matrix, Matrix)> {
+        let mdev = self.mdevs.get(&id)?;
+        let new = match &mdev.session {
+            None
+            | Some(Session {
+                requested: true, ..
+            }) => Matrix::default(),
+            Some(session) => {
+                let (apm, aqm) = session.room;
+                self.effective(&mdev.assigned).within(apm, aqm)
+            }
+        };
+
+        let mdev = self.mdevs.get_mut(&id)?;
+        mdev.stale = false;
+        let session = mdev.session.as_mut()?;
+        let old = core::mem::replace(&mut session.plugged, new);
+        if old == new {
+            return None;
+        }
+        for (apm, aqm) in old.queues_beyond(&new) {
+            for_each_queue(apm, aqm, |apqn| {
+                self.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
+            });
+        }
+        Some((old, new))
+    }
+
+    /// Starts to reset the queues of `apm` x `aqm`.
+    fn start_resets(&mut self, apm: Mask, aqm: Mask, in_place: bool) {
+        for_each_queue(apm, aqm, |apqn| self.start_reset(apqn, in_place));
+    }
+
+    /// Starts to reset a queue; with `in_place` it stays in its guest meanwhile.
+    pub(crate) fn start_reset(&mut self, apqn: Apqn, in_place: bool) {
+        if self
+            .with_queue(apqn, |queue| queue.reset = Reset::start(in_place))
+            .is_some()
+        {
+            self.busy.set(apqn, true);
+            self.step(apqn);
+        }
+    }
+
+    /// Looks at one busy queue.
+    fn step(&mut self, apqn: Apqn) {
+        let Some((busy, failed)) = self.with_queue(apqn, |queue| {
+            let resetting = queue.reset.is_running();
+            let status = queue.reset.step(apqn);
+
+            if let Some(interrupt) = &mut queue.interrupt {
+                let in_use = status.is_some_and(|status| status.irq_enabled());
+                if resetting && matches!(queue.reset, Reset::Clean) && !in_use {
+                    interrupt.hardware.zeroized();
+                } else if interrupt.hardware.is_disarming() {
+                    interrupt.hardware.poll();
+                }
+            }
+            let interrupt = queue
+                .interrupt
+                .as_ref()
+                .is_some_and(|i| i.hardware.is_disarming() || i.hardware.is_off());
+            let failed = match queue.reset {
+                Reset::Failed(response) if resetting => Some(response),
+                _ => None,
+            };
+            (queue.reset.is_running() || interrupt, failed)
+        }) else {
+            return;
+        };
+
+        self.busy.set(apqn, busy);
+        if let Some(response) = failed {
+            report::broken(apqn, response);
+            let owner = self.queues.get(&apqn).and_then(|queue| queue.owner);
+            if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
+                // Why its adapter is left out has changed.
+                mdev.stale = true;
+            }
+        }
+    }
+
+    /// Looks at all busy queues.
+    fn step_all(&mut self) {
+        for apid in 0..=u8::MAX {
+            for apqi in self.busy.row(apid).iter() {
+                self.step(Apqn { apid, apqi });
+            }
+        }
+    }
+
+    fn is_anything_busy(&self) -> bool {
+        (0..=u8::MAX).any(|apid| !self.busy.row(apid).is_empty())
+    }
+}
+
+/// Calls `f` for each queue of `apm` x `aqm`.
+pub(crate) fn for_each_queue(apm: Mask, aqm: Mask, mut f: impl FnMut(Apqn)) {
+    for apid in apm.iter() {
+        for apqi in aqm.iter() {
+            f(Apqn { apid, apqi });
+        }
+    }
+}
+
+/// How long to wait before looking at a queue again that is being reset: soon at first.
+struct Pause(i64);
+
+impl Pause {
+    const FIRST_MS: i64 = 1;
+    const LAST_MS: i64 = 16;
+
+    fn new() -> Self {
+        Self(Self::FIRST_MS)
+    }
+
+    fn sleep(&mut self) {
+        fsleep(Delta::from_millis(self.0));
+        self.0 = (self.0 * 2).min(Self::LAST_MS);
+    }
+}
+
+/// How often to look at an interrupt that is to be given back: with the pauses between, for about
+/// as long as a reset may take.
+pub(crate) const TRIES: u32 = 300;
+
+impl State {
+    /// Brings the guest of one mediated device up to date: sets its masks, once and only if they
+    /// change, tells its user, and starts to reset what has left.
+    pub(crate) fn commit(
+        self: &Arc<Self>,
+        guests: &Guests,
+        id: MdevId,
+        held: &mut Held<'_, GuestsLevel>,
+    ) {
+        let Some(guest) = guests.get(&id) else {
+            let (mut tables, _) = self.tables.lock(held);
+            if let Ok(mdev) = tables.mdev_mut(id) {
+                mdev.stale = false;
+                mdev.notify_guest_matrix();
+            }
+            return;
+        };
+
+        let (kvm, mut held) = guest.kvm.lock(held);
+        let change = {
+            let (mut tables, _) = self.tables.lock(&mut held);
+            tables.replug(id)
+        };
+        if let Some((old, new)) = change {
+            kvm.set_masks(new.apm, new.aqm, new.adm);
+
+            let (mut tables, _) = self.tables.lock(&mut held);
+            for (apm, aqm) in old.queues_beyond(&new) {
+                tables.start_resets(apm, aqm, false);
+            }
+            if let Ok(mdev) = tables.mdev_mut(id) {
+                if let Some(session) = &mut mdev.session {
+                    session.signal(Event::ConfigChange);
+                }
+            }
+            tables.notify_queues(&old, &new);
+            self.look_after(&tables);
+        }
+
+        let (mut tables, _) = self.tables.lock(&mut held);
+        if let Ok(mdev) = tables.mdev_mut(id) {
+            mdev.notify_guest_matrix();
+        }
+    }
+
+    /// Brings all guests up to date that a change of queues or of the host may concern. While the
+    /// AP bus scans, that is left to [`State::scan_complete`].
+    pub(crate) fn commit_stale(
+        self: &Arc<Self>,
+        guests: &Guests,
+        held: &mut Held<'_, GuestsLevel>,
+    ) {
+        loop {
+            let stale = {
+                let (tables, _) = self.tables.lock(held);
+                self.look_after(&tables);
+                if tables.scanning {
+                    return;
+                }
+                tables
+                    .mdevs
+                    .iter()
+                    .find_map(|(id, mdev)| mdev.stale.then_some(*id))
+            };
+            match stale {
+                Some(id) => self.commit(guests, id, held),
+                None => return,
+            }
+        }
+    }
+
+    /// The user of a mediated device opens it, for the VM that VFIO holds.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        id: MdevId,
+        dev: &vfio::Opening<'_, VfioDevice>,
+        held: &mut Held<'_, Nothing>,
+    ) -> Result {
+        let kvm = dev.kvm().ok_or(EINVAL)?;
+        let handler = Arc::new(GuestHandler::new(self.clone(), id, dev), GFP_KERNEL)?;
+        // Before the guests are locked: another handler may be running, for as long as it likes.
+        // Until there is a session, this one refuses everything.
+        let hook = if kvm.has_crycb() {
+            Some(Hook::install(kvm, handler, held)?)
+        } else {
+            None
+        };
+        let (mut guests, mut held) = self.guests.lock(held);
+
+        if let Some(hook) = hook {
+            let guest = Guest {
+                kvm: kvm.into(),
+                hook,
+            };
+            guests.try_create_and_insert(id, guest, GFP_KERNEL)?;
+        }
+        {
+            let (mut tables, _) = self.tables.lock(&mut held);
+            if let Ok(mdev) = tables.mdev_mut(id) {
+                mdev.session = Some(Session::new(kvm.crycb_room()));
+            }
+            tables.retry_broken(id);
+        }
+        self.commit(&guests, id, &mut held);
+        Ok(())
+    }
+
+    /// The user of a mediated device has closed it. Returns when all queues are reset, or known to
+    /// be broken, and nothing of the user's memory is in use.
+    pub(crate) fn close(self: &Arc<Self>, id: MdevId, held: &mut Held<'_, Nothing>) {
+        let (plugged, guest, session) = {
+            let (mut guests, mut held) = self.guests.lock(held);
+
+            let guest = guests.remove(&id);
+            if let Some(guest) = &guest {
+                let (kvm, _) = guest.kvm.lock(&mut held);
+                kvm.set_masks(Mask::EMPTY, Mask::EMPTY, Mask::EMPTY);
+            }
+
+            let (mut tables, _) = self.tables.lock(&mut held);
+            let session = tables
+                .mdev_mut(id)
+                .ok()
+                .and_then(|mdev| mdev.session.take());
+            let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
+            tables.start_resets(plugged.apm, plugged.aqm, false);
+            tables.retry_broken(id);
+            tables.notify_queues(&plugged, &Matrix::default());
+            if let Ok(mdev) = tables.mdev_mut(id) {
+                mdev.stale = true;
+            }
+            self.look_after(&tables);
+            (plugged, guest, session)
+        };
+        // Waits for the guest's handlers, hence with no lock held.
+        drop(guest);
+        drop(session);
+
+        self.wait_for_resets(plugged.apm, plugged.aqm, held);
+        // Where a reset has failed, the interrupt is turned off by itself.
+        self.give_back(Some(id), TRIES, held, |_, reset, interrupt, last| {
+            if interrupt.session != id {
+                Take::No
+            } else if last || interrupt.hardware.is_off() {
+                Take::Yes
+            } else if reset.is_running() {
+                Take::Later
+            } else {
+                interrupt.turn_off()
+            }
+        });
+    }
+
+    /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
+    /// close the device. Returns whether the user has said where to ask it.
+    pub(crate) fn request(self: &Arc<Self>, id: MdevId, held: &mut Held<'_, Nothing>) -> bool {
+        let (guests, mut held) = self.guests.lock(held);
+
+        {
+            let (mut tables, _) = self.tables.lock(&mut held);
+            if let Some(session) = tables.mdev_mut(id).ok().and_then(|m| m.session.as_mut()) {
+                session.requested = true;
+            }
+        }
+        self.commit(&guests, id, &mut held);
+
+        let (mut tables, _) = self.tables.lock(&mut held);
+        tables
+            .mdev_mut(id)
+            .ok()
+            .and_then(|mdev| mdev.session.as_mut())
+            .is_some_and(|session| session.signal(Event::Request))
+    }
+
+    /// The user of a mediated device resets it: every queue of its guest is zeroized.
+    ///
+    /// Returns [`EIO`] if one did not come clean.
+    pub(crate) fn reset(self: &Arc<Self>, id: MdevId, held: &mut Held<'_, Nothing>) -> Result {
+        let plugged = {
+            let (mut tables, _) = self.tables.lock(held);
+            let session = tables.mdev_mut(id)?.session.as_ref();
+            let plugged = session.map_or(Matrix::default(), |s| s.plugged);
+            tables.start_resets(plugged.apm, plugged.aqm, true);
+            tables.retry_broken(id);
+            self.look_after(&tables);
+            plugged
+        };
+        self.wait_for_resets(plugged.apm, plugged.aqm, held);
+
+        // A queue that broke has left the guest, and may be being reset once more by now.
+        let (tables, _) = self.tables.lock(held);
+        let mut ret = Ok(());
+        for_each_queue(plugged.apm, plugged.aqm, |apqn| {
+            let clean = |queue: &Queue| matches!(queue.reset, Reset::Clean);
+            if !tables.queues.get(&apqn).is_some_and(clean) {
+                ret = Err(EIO);
+            }
+        });
+        ret
+    }
+
+    /// Waits until no queue of `apm` x `aqm` is being reset any more, but no longer than a reset
+    /// and another one may take. No lock is held meanwhile.
+    pub(crate) fn wait_for_resets(
+        self: &Arc<Self>,
+        apm: Mask,
+        aqm: Mask,
+        held: &mut Held<'_, Nothing>,
+    ) {
+        let since = Instant::<Monotonic>::now();
+        let mut pause = Pause::new();
+        let mut last = None;
+
+        loop {
+            let running = {
+                let (mut tables, _) = self.tables.lock(held);
+                tables.step_all();
+                tables.first_running(apm, aqm)
+            };
+            self.drop_retired(held);
+            match running {
+                Some(apqn) => last = Some(apqn),
+                None => break,
+            }
+            if since.elapsed().as_nanos() > 2 * LIMIT.as_nanos() {
+                break;
+            }
+            pause.sleep();
+        }
+        if let Some(apqn) = last {
+            report::waited(apqn, since.elapsed());
+        }
+
+        let (guests, mut held) = self.guests.lock(held);
+        self.commit_stale(&guests, &mut held);
+    }
+
+    /// Gives back the resources of interrupts that are off.
+    fn drop_retired(&self, held: &mut Held<'_, Nothing>) {
+        self.give_back(None, 0, held, |_, _, interrupt, _| {
+            if interrupt.hardware.is_off() {
+                Take::Yes
+            } else {
+                Take::No
+            }
+        });
+    }
+
+    /// Takes interrupts out of the tables, as `choose` says, and gives back their resources with no
+    /// lock held.
+    ///
+    /// What `choose` wants later is waited for, with `tries` looks at it; the last time `choose` is
+    /// told so. With `id`, what others are giving back of that mediated device's user is waited
+    /// for, too, and intercepted instructions that have pinned a page.
+    pub(crate) fn give_back(
+        &self,
+        id: Option<MdevId>,
+        tries: u32,
+        held: &mut Held<'_, Nothing>,
+        mut choose: impl FnMut(Apqn, &Reset, &mut Interrupt, bool) -> Take,
+    ) {
+        let mut pause = Pause::new();
+        let mut left = tries;
+
+        loop {
+            let taken = {
+                let (mut tables, _) = self.tables.lock(held);
+                if left < tries {
+                    tables.step_all();
+                }
+                tables.take_interrupt(id, |apqn, reset, interrupt| {
+                    choose(apqn, reset, interrupt, left == 0)
+                })
+            };
+            match taken {
+                Ok(Some(interrupt)) => {
+                    let session = interrupt.session;
+                    drop(interrupt);
+                    let (mut tables, _) = self.tables.lock(held);
+                    tables.settle(session);
+                }
+                Ok(None) => return,
+                Err(_) if left > 0 => {
+                    left -= 1;
+                    pause.sleep();
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Makes sure that busy queues are looked at again.
+    pub(crate) fn look_after(self: &Arc<Self>, tables: &Tables) {
+        const INTERVAL_MS: u32 = 20;
+
+        if tables.is_anything_busy() {
+            // Queued already is as good.
+            let _ = workqueue::system_long()
+                .enqueue_delayed(self.clone(), msecs_to_jiffies(INTERVAL_MS));
+        }
+    }
+}
+
+/// What to do with an interrupt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// Leave it.
+    No,
+    /// Give its resources back.
+    Yes,
+    /// Give its resources back when that is possible.
+    Later,
+}
+
+impl Tables {
+    /// Takes one interrupt of those that `choose` wants; an error says that there is one to come
+    /// back for. Its resources are loose until [`Self::settle`].
+    fn take_interrupt(
+        &mut self,
+        id: Option<MdevId>,
+        mut choose: impl FnMut(Apqn, &Reset, &mut Interrupt) -> Take,
+    ) -> Result<Option<KBox<Interrupt>>> {
+        let mut ret = Ok(None);
+
+        for (apqn, queue) in self.queues.iter_mut() {
+            let Some(interrupt) = &mut queue.interrupt else {
+                continue;
+            };
+            match choose(*apqn, &queue.reset, interrupt) {
+                Take::No => {}
+                Take::Later => ret = Err(EBUSY),
+                Take::Yes => {
+                    let session = interrupt.session;
+                    self.busy.set(*apqn, queue.reset.is_running());
+                    ret = Ok(queue.interrupt.take());
+                    self.loosen(session);
+                    return ret;
+                }
+            }
+        }
+        if id
+            .and_then(|id| self.mdevs.get(&id))
+            .is_some_and(|mdev| mdev.loose > 0)
+        {
+            ret = Err(EBUSY);
+        }
+        ret
+    }
+
+    /// Notes that something of the memory of a mediated device's user is pinned that the tables do
+    /// not show.
+    pub(crate) fn loosen(&mut self, id: MdevId) {
+        if let Some(mdev) = self.mdevs.get_mut(&id) {
+            mdev.loose += 1;
+        }
+    }
+
+    /// Undoes [`Self::loosen`].
+    pub(crate) fn settle(&mut self, id: MdevId) {
+        if let Some(mdev) = self.mdevs.get_mut(&id) {
+            mdev.loose -= 1;
+        }
+    }
+}
+
+impl Mdev {
+    /// Tells those who poll that what the guest has, or would get, may have changed.
+    fn notify_guest_matrix(&self) {
+        for name in [c"guest_matrix", c"guest_control_domains", c"filtered"] {
+            self.dev.notify_attribute(name);
+        }
+    }
+}
+
+impl Tables {
+    /// Tells those who poll queues that have come to a guest or have left it.
+    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
+        for (from, beyond) in [(old, new), (new, old)] {
+            for (apm, aqm) in from.queues_beyond(beyond) {
+                for_each_queue(apm, aqm, |apqn| {
+                    if let Some(queue) = self.queues.get(&apqn) {
+                        queue.notify();
+                    }
+                });
+            }
+        }
+    }
+
+    /// Returns a queue of `apm` x `aqm` that is being reset.
+    fn first_running(&self, apm: Mask, aqm: Mask) -> Option<Apqn> {
+        for apid in apm.iter() {
+            for apqi in (self.busy.row(apid) & aqm).iter() {
+                let apqn = Apqn { apid, apqi };
+                if self.queues.get(&apqn).is_some_and(|q| q.reset.is_running()) {
+                    return Some(apqn);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl OrderedWork for State {
+    fn run(this: Arc<Self>, held: &mut Held<'_, Nothing>) {
+        {
+            let (mut tables, _) = this.tables.lock(held);
+            tables.step_all();
+        }
+        this.drop_retired(held);
+
+        let (guests, mut held) = this.guests.lock(held);
+        this.commit_stale(&guests, &mut held);
+    }
+}
+
+impl_ordered_work!(State);
+
+/// Keeps the state's work item from outliving the module.
+pub(crate) struct StateOwner(pub(crate) Arc<State>);
+
+impl Drop for StateOwner {
+    fn drop(&mut self) {
+        workqueue::cancel_delayed_sync(&self.0);
+    }
+}

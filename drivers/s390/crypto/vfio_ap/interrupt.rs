@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupts of queues toward guests: intercepted PQAP(AQIC) instructions, and guest memory that
+//! goes away.
+//!
+//! Pages are pinned before the tables are locked and unpinned after they are unlocked: pinning
+//! waits for other guests' memory, and VFIO calls back with its own locks held.
+
+use crate::{
+    guest::{
+        Take,
+        TRIES, //
+    },
+    mdev::VfioDevice,
+    state::{
+        MdevId,
+        State,
+        Tables, //
+    }, //
+};
+use kernel::{
+    ap::{
+        Apqn,
+        GuestInterrupt,
+        Response,
+        Status, //
+    },
+    kvm::{
+        Gisc,
+        HookLevel,
+        PqapHandler,
+        Vcpu, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        order::{
+            Held,
+            Nothing, //
+        },
+        Arc, //
+    },
+    vfio, //
+};
+
+/// An interrupt of a queue, and whose it is.
+pub(crate) struct Interrupt {
+    /// The mediated device that it came through.
+    pub(crate) session: MdevId,
+    /// What hardware may write to.
+    pub(crate) hardware: GuestInterrupt<VfioDevice>,
+}
+
+impl Interrupt {
+    /// Turns the interrupt off, and says whether that is through.
+    pub(crate) fn turn_off(&mut self) -> Take {
+        if !self.hardware.is_off() && !self.hardware.is_disarming() {
+            self.hardware.disable();
+        }
+        if self.hardware.is_disarming() {
+            self.hardware.poll();
+        }
+        if self.hardware.is_off() {
+            Take::Yes
+        } else {
+            Take::Later
+        }
+    }
+}
+
+/// What handles the intercepted instructions of one guest.
+pub(crate) struct GuestHandler {
+    state: Arc<State>,
+    id: MdevId,
+    dev: ARef<vfio::Device<VfioDevice>>,
+}
+
+/// General register 1 of PQAP(AQIC): whether interrupts are to be enabled.
+const IR: u64 = 1 << (63 - 16);
+/// General register 1 of PQAP(AQIC): the guest's interruption subclass.
+const ISC: u64 = 7;
+
+impl PqapHandler for GuestHandler {
+    fn aqic(&self, vcpu: &Vcpu, held: &mut Held<'_, HookLevel>) -> Option<Status> {
+        // Without the facility, user space emulates the instruction.
+        if !vcpu.has_aiv() {
+            return None;
+        }
+        // CAST: The APQN is in the rightmost 16 bits.
+        let apqn = Apqn::from_raw(vcpu.gpr(0) as u16);
+        let control = vcpu.gpr(1);
+
+        let status = if control & IR != 0 {
+            // CAST: A subclass has three bits.
+            self.enable(apqn, (control & ISC) as u8, vcpu, held)
+                .unwrap_or_else(Status::from_response)
+        } else {
+            self.disable(apqn, held)
+        };
+        if status.response() != Response::NORMAL {
+            self.state
+                .debug
+                .aqic_refused(apqn, vcpu.gpr(2), status.response());
+        }
+        Some(status)
+    }
+}
+
+impl GuestHandler {
+    pub(crate) fn new(state: Arc<State>, id: MdevId, dev: &vfio::Device<VfioDevice>) -> Self {
+        Self {
+            state,
+            id,
+            dev: dev.into(),
+        }
+    }
+
+    /// Enables interrupts of a queue that the guest has.
+    fn enable(
+        &self,
+        apqn: Apqn,
+        isc: u8,
+        vcpu: &Vcpu,
+        held: &mut Held<'_, HookLevel>,
+    ) -> Result<Status, Response> {
+        {
+            let (mut tables, _) = self.state.tables.lock(held);
+            tables.check_plugged(self.id, apqn)?;
+            tables.loosen(self.id);
+        }
+        let ret = self.enable_loose(apqn, isc, vcpu, held);
+
+        let (mut tables, _) = self.state.tables.lock(held);
+        tables.settle(self.id);
+        ret
+    }
+
+    /// Does the work of [`Self::enable`]; all that is pinned and not needed is unpinned on return.
+    ///
+    /// The interrupt that was there stays until hardware has accepted the new one.
+    fn enable_loose(
+        &self,
+        apqn: Apqn,
+        isc: u8,
+        vcpu: &Vcpu,
+        held: &mut Held<'_, HookLevel>,
+    ) -> Result<Status, Response> {
+        let nib = vcpu.gpr(2);
+        if nib == 0 || !vcpu.is_guest_memory(nib) {
+            return Err(Response::INVALID_ADDRESS);
+        }
+        let invalid = |_| Response::INVALID_ADDRESS;
+        let page = self.dev.pin_page(nib).map_err(invalid)?;
+        // A secure guest has to share the page, or nobody could write to it.
+        if vcpu.is_protected() && !page.is_shared() {
+            return Err(Response::INVALID_ADDRESS);
+        }
+        let gisc = Gisc::register(vcpu.kvm(), isc).map_err(invalid)?;
+        let room = KBox::<Interrupt>::new_uninit(GFP_KERNEL).map_err(|_| Response::BUSY)?;
+
+        // What is not needed any more. Declared before the tables are locked, hence dropped after
+        // they are unlocked.
+        let _unneeded;
+        let _replaced;
+        let (mut tables, _) = self.state.tables.lock(held);
+        tables.check_plugged(self.id, apqn)?;
+
+        let (status, hardware) = GuestInterrupt::enable(apqn, page, nib, vcpu.kvm(), gisc);
+        let session = self.id;
+        let interrupt = KBox::write(room, Interrupt { session, hardware });
+        if interrupt.hardware.is_off() {
+            _unneeded = interrupt;
+        } else {
+            _replaced = tables.set_interrupt(apqn, interrupt);
+        }
+        Ok(status)
+    }
+
+    /// Disables interrupts of a queue that the guest has.
+    ///
+    /// What they used is given back when hardware shows that they are off.
+    fn disable(&self, apqn: Apqn, held: &mut Held<'_, HookLevel>) -> Status {
+        let (mut tables, _) = self.state.tables.lock(held);
+
+        if let Err(response) = tables.check_plugged(self.id, apqn) {
+            return Status::from_response(response);
+        }
+        match tables.interrupt_mut(apqn) {
+            None => apqn.disable_interrupts(),
+            Some(interrupt) => {
+                let status = interrupt.hardware.disable();
+                tables.busy.set(apqn, true);
+                self.state.look_after(&tables);
+                status
+            }
+        }
+    }
+}
+
+impl Tables {
+    /// Refuses a queue that the guest does not have.
+    fn check_plugged(&self, id: MdevId, apqn: Apqn) -> Result<(), Response> {
+        self.mdevs
+            .get(&id)
+            .and_then(|mdev| mdev.session.as_ref())
+            .filter(|session| session.plugged.contains(apqn))
+            .filter(|_| self.queues.get(&apqn).is_some())
+            .map(|_| ())
+            .ok_or(Response::NOT_AVAILABLE)
+    }
+
+    fn interrupt_mut(&mut self, apqn: Apqn) -> Option<&mut Interrupt> {
+        self.queues
+            .get_mut(&apqn)
+            .and_then(|queue| queue.interrupt.as_deref_mut())
+    }
+
+    /// Notes an interrupt that hardware has accepted, and returns the one that it replaces.
+    fn set_interrupt(&mut self, apqn: Apqn, interrupt: KBox<Interrupt>) -> Option<KBox<Interrupt>> {
+        let queue = self.queues.get_mut(&apqn)?;
+        let mut replaced = queue.interrupt.replace(interrupt);
+
+        if let Some(replaced) = &mut replaced {
+            replaced.hardware.superseded();
+        }
+        // Hardware refuses the instruction during a reset, and nothing waits for the end of the new
+        // interrupt.
+        queue.reset.note_use();
+        let busy = queue.reset.is_running();
+        self.busy.set(apqn, busy);
+        replaced
+    }
+}
+
+impl State {
+    /// The user of a mediated device takes memory away from its guest: interrupts that go there are
+    /// turned off, and what they used is given back before this returns.
+    pub(crate) fn dma_unmap(
+        &self,
+        id: MdevId,
+        iova: u64,
+        length: u64,
+        held: &mut Held<'_, Nothing>,
+    ) {
+        self.give_back(Some(id), TRIES, held, |_, _, interrupt, last| {
+            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
+            if interrupt.session != id || !inside {
+                Take::No
+            } else if last {
+                Take::Yes
+            } else {
+                interrupt.turn_off()
+            }
+        });
+    }
+}
