@@ -2,7 +2,7 @@
 #
 # The door for people; the work is in scripts/.
 
-export IMPL KERNEL_SRC
+export IMPL KERNEL_SRC TESTS
 
 help:
 	@echo 'make run        boot the emulated mainframe, configure vfio_ap, show it, clean up'
@@ -13,6 +13,7 @@ help:
 	@echo 'make distclean  remove also what all checkouts share (toolchain, sources, objects)'
 	@echo
 	@echo 'IMPL=c or IMPL=rust  the driver to take (run, shell: rust; test: both)'
+	@echo 'TESTS="show reset"    of the kselftests, only these programs (test)'
 	@echo 'KERNEL_SRC=/path     a Linux 7.3 source tree to take instead of that of Debian'
 	@echo 'VFIO_AP_CACHE=/path  where what is shared is kept'
 

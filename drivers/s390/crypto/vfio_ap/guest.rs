@@ -206,7 +206,7 @@ impl Tables {
 
         self.busy.set(apqn, busy);
         if let Some(response) = failed {
-            report::broken(apqn, response);
+            report::broken(&self.limit, apqn, response);
             let owner = self.queues.get(&apqn).and_then(|queue| queue.owner);
             if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
                 // Why its adapter is left out has changed.
@@ -489,7 +489,8 @@ impl State {
             pause.sleep();
         }
         if let Some(apqn) = last {
-            report::waited(apqn, since.elapsed());
+            let (tables, _) = self.tables.lock(held);
+            report::waited(&tables.limit, apqn, since.elapsed());
         }
 
         let (guests, mut held) = self.guests.lock(held);

@@ -52,6 +52,7 @@ use kernel::{
     new_delayed_work,
     new_ordered_mutex,
     prelude::*,
+    ratelimit::RateLimit,
     rbtree::RBTree,
     sync::{
         aref::ARef,
@@ -109,6 +110,8 @@ impl Queue {
 pub(crate) struct Mdev {
     /// The device, for messages.
     pub(crate) dev: ARef<device::Device>,
+    /// The limit for these.
+    pub(crate) limit: Pin<KBox<RateLimit>>,
     /// What was assigned to it.
     pub(crate) assigned: Matrix,
     /// What belongs to its user, while it is open.
@@ -140,6 +143,8 @@ pub(crate) struct Tables {
     /// The queues that have to be looked at until a reset or the end of their interrupts is
     /// through.
     pub(crate) busy: Grid,
+    /// The limit for messages about queues as such.
+    pub(crate) limit: Pin<KBox<RateLimit>>,
     last_id: u64,
 }
 
@@ -215,7 +220,7 @@ impl Tables {
         id: Option<MdevId>,
         apm: Mask,
         aqm: Mask,
-        mut conflict: impl FnMut(&Mdev, Mask, Mask),
+        conflict: impl Fn(&Mdev, Mask, Mask),
     ) -> Result {
         let mut ret = Ok(());
 
@@ -235,19 +240,18 @@ impl Tables {
     /// The default drivers' queues are looked at first ([`EADDRNOTAVAIL`]), then those of other
     /// mediated devices ([`EADDRINUSE`]), at last whether the machine can have such numbers
     /// ([`ENODEV`]).
-    fn check_assign(&mut self, attr: &AttrGuard<'_>, id: MdevId, new: &Matrix) -> Result {
-        let mdev = self.mdev_mut(id)?;
-        let dev = mdev.dev.clone();
+    fn check_assign(&self, attr: &AttrGuard<'_>, id: MdevId, new: &Matrix) -> Result {
+        let mdev = self.mdevs.get(&id).ok_or(ENODEV)?;
         let added = new.queues_beyond(&mdev.assigned);
 
         let mut ret = Ok(());
         for (apm, aqm) in added {
-            ret = ret.and(check_reserved(attr, &dev, apm, aqm));
+            ret = ret.and(check_reserved(attr, mdev, apm, aqm));
         }
         ret?;
         for (apm, aqm) in added {
             ret = ret.and(self.check_sharing(Some(id), apm, aqm, |owner, apm, aqm| {
-                report::sharing(&dev, apm, aqm, &owner.dev);
+                report::sharing(mdev, apm, aqm, owner);
             }));
         }
         ret?;
@@ -292,7 +296,7 @@ impl Tables {
 }
 
 /// Refuses queues of `apm` x `aqm` that belong to the host's default drivers.
-fn check_reserved(attr: &AttrGuard<'_>, dev: &device::Device, apm: Mask, aqm: Mask) -> Result {
+fn check_reserved(attr: &AttrGuard<'_>, mdev: &Mdev, apm: Mask, aqm: Mask) -> Result {
     let mut ret = Ok(());
 
     for apid in apm.iter() {
@@ -303,7 +307,7 @@ fn check_reserved(attr: &AttrGuard<'_>, dev: &device::Device, apm: Mask, aqm: Ma
             }
         }
         if !reserved.is_empty() {
-            report::reserved(dev, Mask::single(apid), reserved);
+            report::reserved(mdev, Mask::single(apid), reserved);
             ret = Err(EADDRNOTAVAIL);
         }
     }
@@ -348,6 +352,7 @@ impl State {
             mdevs: RBTree::new(),
             grid: Grid::new()?,
             busy: Grid::new()?,
+            limit: report::new_limit()?,
             last_id: 0,
         };
         Arc::pin_init(
@@ -417,13 +422,10 @@ impl State {
             }
         });
 
-        let queue = {
-            let (mut tables, _) = self.tables.lock(held);
-            tables.busy.set(apqn, false);
-            tables.queues.remove(&apqn)
-        };
-        if let Some(queue) = queue {
-            report::unbound(apqn, &queue.reset);
+        let (mut tables, _) = self.tables.lock(held);
+        tables.busy.set(apqn, false);
+        if let Some(queue) = tables.queues.remove(&apqn) {
+            report::unbound(&tables.limit, apqn, &queue.reset);
         }
     }
 
@@ -448,6 +450,7 @@ impl State {
         let id = MdevId(tables.last_id + 1);
         let mdev = Mdev {
             dev: dev.into(),
+            limit: report::new_limit()?,
             assigned: Matrix::default(),
             session: None,
             stale: false,
@@ -639,7 +642,7 @@ impl State {
         let (tables, _) = self.tables.lock(held);
 
         tables.check_sharing(None, apm, aqm, |owner, apm, aqm| {
-            report::in_use(&owner.dev, apm, aqm);
+            report::in_use(owner, apm, aqm);
         })
     }
 
