@@ -310,7 +310,7 @@ kernel::impl_device_context_deref!(unsafe { Queue });
 /// A driver of AP queues.
 ///
 /// The bus calls [`probe`](Self::probe) and [`unbind`](Self::unbind) with the device locked. The
-/// other three come for the driver as a whole, in the context that each names.
+/// others come for the driver as a whole, in the context that each names.
 pub trait Driver: Sized + 'static {
     /// What belongs to the driver as a whole.
     type Shared: Send + Sync + 'static;
@@ -336,6 +336,12 @@ pub trait Driver: Sized + 'static {
 
     /// Gives up a queue; its attributes are gone.
     fn unbind(queue: &Queue<device::Core<'_>>, data: Self::Data, held: &mut Held<'_, Nothing>);
+
+    /// The driver was registered, and the queues that there are were offered to it.
+    ///
+    /// From here on, changes of the host's configuration are reported. What is known of it from
+    /// before may be out of date.
+    fn on_registered(shared: ArcBorrow<'_, Self::Shared>, held: &mut Held<'_, Nothing>);
 
     /// An administrator wants to give the queues of `apm` x `aqm` to the default drivers: an error
     /// refuses that (the bus makes it [`EBUSY`]).
@@ -410,7 +416,13 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
                 module.as_ptr(),
                 name.as_char_ptr().cast_mut(),
             )
-        })
+        })?;
+
+        // SAFETY: The shared state was published, and drivers are registered with no lock held, as
+        // `probe` is called by that.
+        let (shared, mut held) = unsafe { (Self::shared(), Held::assume()) };
+        T::on_registered(shared, &mut held);
+        Ok(())
     }
 
     unsafe fn unregister(driver: &Opaque<Self::DriverType>) {
@@ -422,8 +434,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
 impl<T: Driver> Adapter<T> {
     /// # Safety
     ///
-    /// Must only be called within a callback of the AP bus: the driver is registered then, hence
-    /// [`Registration`] has published the shared state and keeps it.
+    /// Must only be called while the driver is registered, as within a callback of the AP bus:
+    /// [`Registration`] has published the shared state and keeps it then.
     unsafe fn shared<'a>() -> ArcBorrow<'a, T::Shared> {
         // SAFETY: See above; `ap_driver_unregister()` waits for running callbacks.
         unsafe { T::published().borrow() }

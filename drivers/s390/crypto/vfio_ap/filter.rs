@@ -122,10 +122,8 @@ mod tests {
 
     /// Everything that two adapters and two domains can be in, against the rule written plainly.
     #[test]
-    fn exhaustive() {
-        let Ok(mut grid) = Grid::new() else {
-            panic!("no memory");
-        };
+    fn exhaustive() -> Result {
+        let mut grid = Grid::new()?;
         for queues in 0u32..16 {
             let fit = |apid: u8, apqi: u8| queues & (1 << (apid * 2 + apqi)) != 0;
             for apid in 0..2 {
@@ -168,5 +166,70 @@ mod tests {
                 assert!(got.aqm.is_subset(small(3)));
             }
         }
+        Ok(())
+    }
+
+    /// Numbers that look drawn by chance, and are the same in every run.
+    struct Chance(u64);
+
+    impl Chance {
+        fn word(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        /// Has most of the numbers, as what is configured has.
+        fn mask(&mut self) -> Mask {
+            Mask::from_words(core::array::from_fn(|_| {
+                self.word() | self.word() | self.word()
+            }))
+        }
+
+        fn matrix(&mut self) -> Matrix {
+            Matrix {
+                apm: self.mask(),
+                aqm: self.mask(),
+                adm: self.mask(),
+            }
+        }
+    }
+
+    /// At full size: what is left out has a reason, and nothing else is; what is the result already
+    /// stays; a queue that goes takes its adapter with it and nothing else.
+    #[test]
+    fn properties() -> Result {
+        let mut chance = Chance(0x7666_696f);
+        let mut grid = Grid::new()?;
+        for apid in 0..=u8::MAX {
+            for apqi in 0..=u8::MAX {
+                grid.set(Apqn { apid, apqi }, true);
+            }
+        }
+        for _ in 0..50 {
+            let (assigned, host) = (chance.matrix(), chance.matrix());
+            // CAST: The rightmost bits are as good as any.
+            let gone = Apqn::from_raw(chance.word() as u16);
+            let before = effective(&assigned, &host, &grid);
+            grid.set(gone, false);
+            let got = effective(&assigned, &host, &grid);
+
+            assert_eq!(got.aqm, assigned.aqm & host.aqm);
+            assert_eq!(got.adm, assigned.adm & host.adm);
+            for apid in 0..=u8::MAX {
+                let both = assigned.apm.contains(apid) && host.apm.contains(apid);
+                let all = got.aqm.is_subset(grid.row(apid));
+                assert_eq!(got.apm.contains(apid), both && all);
+            }
+            assert!(effective(&got, &host, &grid) == got);
+
+            let mut left = before.apm;
+            if got.aqm.contains(gone.apqi) {
+                left.remove(gone.apid);
+            }
+            assert_eq!(got.apm, left);
+        }
+        Ok(())
     }
 }

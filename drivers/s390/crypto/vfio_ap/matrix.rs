@@ -295,10 +295,7 @@ mod tests {
                 Mask::EMPTY,
             ),
         ] {
-            let Ok(matrix) = Matrix::parse(text) else {
-                panic!("refused");
-            };
-            assert!(matrix == Matrix { apm, aqm, adm });
+            assert!(Matrix::parse(text).is_ok_and(|m| m == Matrix { apm, aqm, adm }));
         }
 
         let mut full = [b'f'; 65 + 4];

@@ -72,6 +72,10 @@ impl ap::Driver for BoundQueue {
         this.state.unbind_queue(this.apqn, held);
     }
 
+    fn on_registered(state: ArcBorrow<'_, State>, held: &mut Held<'_, Nothing>) {
+        state.refresh_host(held);
+    }
+
     fn in_use(
         state: ArcBorrow<'_, State>,
         apm: Mask,

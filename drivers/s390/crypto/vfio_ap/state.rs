@@ -646,6 +646,17 @@ impl State {
         })
     }
 
+    /// Asks the machine again for the host's configuration, which may have changed before the AP
+    /// bus knew whom to tell. There is no mediated device yet.
+    pub(crate) fn refresh_host(&self, held: &mut Held<'_, Nothing>) {
+        let (_guests, mut held) = self.guests.lock(held);
+        let (mut tables, _) = self.tables.lock(&mut held);
+
+        if let Ok(host) = ap::Config::query() {
+            tables.host = host;
+        }
+    }
+
     /// The host's configuration changed: what is gone leaves the guests at once, what came goes to
     /// them when the scan is complete.
     pub(crate) fn config_changed(self: &Arc<Self>, new: ap::Config, held: &mut Held<'_, Nothing>) {

@@ -708,6 +708,27 @@ void ap_start(int nr_doms)
 
 /* The kernel log */
 
+static void kmsg_write(const char *what, const char *regex)
+{
+	if (impl_is_c())
+		file_write("/dev/kmsg", "expect-fault: %s%s", what, regex);
+}
+
+void expect_faults(const char *regex)
+{
+	kmsg_write("begin ", regex);
+}
+
+void expected_faults_end(void)
+{
+	kmsg_write("end", "");
+}
+
+bool kernel_has_kasan(void)
+{
+	return strstr(file_text("/proc/kallsyms"), " kasan_report");
+}
+
 int kmsg_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);

@@ -161,6 +161,15 @@ int module_load(const char *name);
 int module_unload(const char *name);
 void module_need(const char *name);		/* modprobe, or end the program */
 
+/*
+ * With the C driver, lines of the kernel log that match @regex are expected from
+ * here until expected_faults_end(): whoever judges the log looks for this.
+ */
+void expect_faults(const char *regex);
+void expected_faults_end(void);
+/* Whether a use after free would be seen, and do no harm. */
+bool kernel_has_kasan(void);
+
 /* The kernel log from here on. */
 int kmsg_open(void);
 const char *kmsg_text(int fd);
