@@ -343,6 +343,10 @@ pub trait Driver: Sized + 'static {
     /// before may be out of date.
     fn on_registered(shared: ArcBorrow<'_, Self::Shared>, held: &mut Held<'_, Nothing>);
 
+    /// The driver is about to be unregistered: all its queues will be unbound, one by one. What
+    /// takes its time can be done for all of them at once here.
+    fn before_unregister(shared: ArcBorrow<'_, Self::Shared>, held: &mut Held<'_, Nothing>);
+
     /// An administrator wants to give the queues of `apm` x `aqm` to the default drivers: an error
     /// refuses that (the bus makes it [`EBUSY`]).
     ///
@@ -426,6 +430,11 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
     }
 
     unsafe fn unregister(driver: &Opaque<Self::DriverType>) {
+        // SAFETY: The driver is still registered, and drivers are unregistered with no lock held,
+        // as `remove` is called by that.
+        let (shared, mut held) = unsafe { (Self::shared(), Held::assume()) };
+        T::before_unregister(shared, &mut held);
+
         // SAFETY: By the contract of this function, `driver` is registered.
         unsafe { bindings::ap_driver_unregister(driver.get()) };
     }

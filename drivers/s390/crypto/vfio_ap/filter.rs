@@ -19,6 +19,8 @@ use kernel::{
 /// A set of queues: a mask of domains for each adapter.
 pub(crate) struct Grid {
     rows: KVVec<Mask>,
+    /// The adapters whose masks are not empty.
+    apm: Mask,
 }
 
 impl Grid {
@@ -26,7 +28,10 @@ impl Grid {
     pub(crate) fn new() -> Result<Self> {
         let mut rows = KVVec::with_capacity(256, GFP_KERNEL)?;
         rows.extend_with(256, Mask::EMPTY, GFP_KERNEL)?;
-        Ok(Self { rows })
+        Ok(Self {
+            rows,
+            apm: Mask::EMPTY,
+        })
     }
 
     /// Adds a queue or takes it out.
@@ -37,11 +42,21 @@ impl Grid {
         } else {
             row.remove(apqn.apqi);
         }
+        if row.is_empty() {
+            self.apm.remove(apqn.apid);
+        } else {
+            self.apm.insert(apqn.apid);
+        }
     }
 
     /// Returns the domains of an adapter.
     pub(crate) fn row(&self, apid: u8) -> Mask {
         self.rows[usize::from(apid)]
+    }
+
+    /// Returns the adapters that have a queue in the set.
+    pub(crate) fn adapters(&self) -> Mask {
+        self.apm
     }
 }
 

@@ -217,15 +217,11 @@ impl Tables {
 
     /// Looks at all busy queues.
     fn step_all(&mut self) {
-        for apid in 0..=u8::MAX {
+        for apid in self.busy.adapters().iter() {
             for apqi in self.busy.row(apid).iter() {
                 self.step(Apqn { apid, apqi });
             }
         }
-    }
-
-    fn is_anything_busy(&self) -> bool {
-        (0..=u8::MAX).any(|apid| !self.busy.row(apid).is_empty())
     }
 }
 
@@ -555,7 +551,7 @@ impl State {
     pub(crate) fn look_after(self: &Arc<Self>, tables: &Tables) {
         const INTERVAL_MS: u32 = 20;
 
-        if tables.is_anything_busy() {
+        if !tables.busy.adapters().is_empty() {
             // Queued already is as good.
             let _ = workqueue::system_long()
                 .enqueue_delayed(self.clone(), msecs_to_jiffies(INTERVAL_MS));
@@ -584,19 +580,26 @@ impl Tables {
     ) -> Result<Option<KBox<Interrupt>>> {
         let mut ret = Ok(None);
 
-        for (apqn, queue) in self.queues.iter_mut() {
-            let Some(interrupt) = &mut queue.interrupt else {
-                continue;
-            };
-            match choose(*apqn, &queue.reset, interrupt) {
-                Take::No => {}
-                Take::Later => ret = Err(EBUSY),
-                Take::Yes => {
-                    let session = interrupt.session;
-                    self.busy.set(*apqn, queue.reset.is_running());
-                    ret = Ok(queue.interrupt.take());
-                    self.loosen(session);
-                    return ret;
+        for apid in self.armed.adapters().iter() {
+            for apqi in self.armed.row(apid).iter() {
+                let apqn = Apqn { apid, apqi };
+                let Some(queue) = self.queues.get_mut(&apqn) else {
+                    continue;
+                };
+                let Some(interrupt) = &mut queue.interrupt else {
+                    continue;
+                };
+                match choose(apqn, &queue.reset, interrupt) {
+                    Take::No => {}
+                    Take::Later => ret = Err(EBUSY),
+                    Take::Yes => {
+                        let session = interrupt.session;
+                        self.busy.set(apqn, queue.reset.is_running());
+                        self.armed.set(apqn, false);
+                        ret = Ok(queue.interrupt.take());
+                        self.loosen(session);
+                        return ret;
+                    }
                 }
             }
         }
@@ -650,7 +653,7 @@ impl Tables {
 
     /// Returns a queue of `apm` x `aqm` that is being reset.
     fn first_running(&self, apm: Mask, aqm: Mask) -> Option<Apqn> {
-        for apid in apm.iter() {
+        for apid in (self.busy.adapters() & apm).iter() {
             for apqi in (self.busy.row(apid) & aqm).iter() {
                 let apqn = Apqn { apid, apqi };
                 if self.queues.get(&apqn).is_some_and(|q| q.reset.is_running()) {

@@ -219,6 +219,7 @@ impl Tables {
     fn set_interrupt(&mut self, apqn: Apqn, interrupt: KBox<Interrupt>) -> Option<KBox<Interrupt>> {
         let queue = self.queues.get_mut(&apqn)?;
         let mut replaced = queue.interrupt.replace(interrupt);
+        self.armed.set(apqn, true);
 
         if let Some(replaced) = &mut replaced {
             replaced.hardware.superseded();

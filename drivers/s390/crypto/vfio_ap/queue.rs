@@ -76,6 +76,10 @@ impl ap::Driver for BoundQueue {
         state.refresh_host(held);
     }
 
+    fn before_unregister(state: ArcBorrow<'_, State>, held: &mut Held<'_, Nothing>) {
+        Arc::from(state).leave_queues(held);
+    }
+
     fn in_use(
         state: ArcBorrow<'_, State>,
         apm: Mask,

@@ -35,6 +35,7 @@ use crate::{
     report,
     reset::Reset, //
 };
+use core::mem::replace;
 use kernel::{
     ap::{
         self,
@@ -143,6 +144,8 @@ pub(crate) struct Tables {
     /// The queues that have to be looked at until a reset or the end of their interrupts is
     /// through.
     pub(crate) busy: Grid,
+    /// The queues that have an interrupt: derived from `queues`.
+    pub(crate) armed: Grid,
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     last_id: u64,
@@ -263,7 +266,7 @@ impl Tables {
 
     /// Changes what is assigned to a mediated device to `new`, which was checked.
     fn assign(&mut self, id: MdevId, new: Matrix) -> Result {
-        let old = core::mem::replace(&mut self.mdev_mut(id)?.assigned, new);
+        let old = replace(&mut self.mdev_mut(id)?.assigned, new);
 
         for (apm, aqm) in old.queues_beyond(&new) {
             self.set_owner(apm, aqm, None);
@@ -352,6 +355,7 @@ impl State {
             mdevs: RBTree::new(),
             grid: Grid::new()?,
             busy: Grid::new()?,
+            armed: Grid::new()?,
             limit: report::new_limit()?,
             last_id: 0,
         };
@@ -397,15 +401,17 @@ impl State {
     pub(crate) fn unbind_queue(self: &Arc<Self>, apqn: Apqn, held: &mut Held<'_, Nothing>) {
         {
             let (guests, mut held) = self.guests.lock(held);
-            let user = {
+            let (known, user) = {
                 let (mut tables, _) = self.tables.lock(&mut held);
-                tables.with_queue(apqn, |queue| queue.unbinding = true);
-                tables.user(apqn)
+                let known = tables.with_queue(apqn, |queue| replace(&mut queue.unbinding, true));
+                (known, tables.user(apqn))
             };
-            match user {
+            match (known, user) {
                 // The guest gives up the queue, which is reset then.
-                Some(id) => self.commit(&guests, id, &mut held),
-                None => {
+                (_, Some(id)) => self.commit(&guests, id, &mut held),
+                // See `leave_queues()`.
+                (Some(true), None) => {}
+                (_, None) => {
                     let (mut tables, _) = self.tables.lock(&mut held);
                     tables.start_reset(apqn, false);
                 }
@@ -424,9 +430,28 @@ impl State {
 
         let (mut tables, _) = self.tables.lock(held);
         tables.busy.set(apqn, false);
+        tables.armed.set(apqn, false);
         if let Some(queue) = tables.queues.remove(&apqn) {
             report::unbound(&tables.limit, apqn, &queue.reset);
         }
+    }
+
+    /// All queues are about to be unbound from this driver, and there is no mediated device any
+    /// more. They are reset together, so that there is one wait and not one for each.
+    pub(crate) fn leave_queues(self: &Arc<Self>, held: &mut Held<'_, Nothing>) {
+        {
+            let (mut tables, _) = self.tables.lock(held);
+            let all = Matrix::from(&tables.host);
+            for_each_queue(all.apm, all.aqm, |apqn| {
+                if tables
+                    .with_queue(apqn, |queue| queue.unbinding = true)
+                    .is_some()
+                {
+                    tables.start_reset(apqn, false);
+                }
+            });
+        }
+        self.wait_for_resets(Mask::ALL, Mask::ALL, held);
     }
 
     /// Tells how a queue is used.

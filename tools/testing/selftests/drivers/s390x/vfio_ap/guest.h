@@ -111,6 +111,16 @@ void clear_violations(int qmp);
 /* Makes a card what it was: nothing forced, nothing stuck. */
 bool card_behaves(int qmp, int card);
 
+/*
+ * What faults C1, C3, C5 and M2 of the C driver look like in the kernel log, for
+ * expect_faults(): it warns of ordinary answers, others find what it has leaked,
+ * and it uses what is gone.
+ */
+#define GUEST_FAULTS							\
+	"WARNING: (vfio_ap_ops\\.c|.* at (kvm_s390_gisa_destroy|"	\
+	"vfio_iommu_type1_detach_group|vfio_unpin_pages))|"		\
+	"KASAN: slab-use-after-free in vfio_ap_|lockdep is turned off"
+
 /* Processes and threads of a test. */
 pid_t start_process(int (*fn)(void *arg), void *arg);
 bool process_ends_within(int seconds, pid_t pid);

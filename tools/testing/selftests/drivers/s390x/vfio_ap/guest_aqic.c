@@ -37,6 +37,7 @@ static int assign(const struct mdev *mdev, int card, int dom)
 FIXTURE_SETUP(aqic)
 {
 	ASSERT_EQ(0, ap_restore());
+	expect_faults(GUEST_FAULTS);
 	vm_need_modules();
 	self->qmp = qmp_open();
 	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
@@ -62,6 +63,7 @@ FIXTURE_TEARDOWN_PARENT(aqic)
 	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
 	EXPECT_EQ(0, violations(qmp));
 	EXPECT_EQ(0, ap_restore());
+	expected_faults_end();
 	close(qmp);
 }
 
@@ -248,6 +250,7 @@ FIXTURE_VARIANT_ADD(refused, unknown) { .rc = 0x7e };
 FIXTURE_SETUP(refused)
 {
 	ASSERT_EQ(0, ap_restore());
+	expect_faults(GUEST_FAULTS);
 	vm_need_modules();
 	self->qmp = qmp_open();
 	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
@@ -270,6 +273,7 @@ FIXTURE_TEARDOWN_PARENT(refused)
 	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
 	EXPECT_EQ(0, violations(qmp));
 	EXPECT_EQ(0, ap_restore());
+	expected_faults_end();
 	close(qmp);
 }
 

@@ -62,6 +62,7 @@ static int attach_again(struct plug_data *self, bool cdev)
 FIXTURE_SETUP(plug)
 {
 	ASSERT_EQ(0, ap_restore());
+	expect_faults(GUEST_FAULTS);
 	vm_need_modules();
 	self->qmp = qmp_open();
 	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
@@ -92,6 +93,7 @@ FIXTURE_TEARDOWN_PARENT(plug)
 			     path_exists("%s", queue_path(ap.cards[0],
 							  ap.doms[0]))));
 	EXPECT_EQ(0, ap_restore());
+	expected_faults_end();
 	close(qmp);
 }
 

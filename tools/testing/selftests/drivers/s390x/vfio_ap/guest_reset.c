@@ -44,6 +44,7 @@ static int assign(const struct mdev *mdev, int card, int dom)
 FIXTURE_SETUP(pair)
 {
 	ASSERT_EQ(0, ap_restore());
+	expect_faults(GUEST_FAULTS);
 	vm_need_modules();
 	self->qmp = qmp_open();
 	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
@@ -77,6 +78,7 @@ FIXTURE_TEARDOWN_PARENT(pair)
 		EXPECT_EQ(0, queue_unbind(ap.cards[0], ap.doms[i]));
 		EXPECT_EQ(0, queue_bind(ap.cards[0], ap.doms[i], "vfio_ap"));
 	}
+	expected_faults_end();
 	close(qmp);
 }
 
@@ -317,6 +319,7 @@ FIXTURE_VARIANT_ADD(slow, tapq_state_change) { "tapq:0a:3", "M3" };
 FIXTURE_SETUP(slow)
 {
 	ASSERT_EQ(0, ap_restore());
+	expect_faults(GUEST_FAULTS);
 	vm_need_modules();
 	self->qmp = qmp_open();
 	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
@@ -344,6 +347,7 @@ FIXTURE_TEARDOWN_PARENT(slow)
 	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
 	EXPECT_EQ(0, violations(qmp));
 	EXPECT_EQ(0, ap_restore());
+	expected_faults_end();
 	close(qmp);
 }
 

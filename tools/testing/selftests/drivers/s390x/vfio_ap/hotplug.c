@@ -123,33 +123,6 @@ TEST_F(hotplug, old_card_is_left_out)
 	EXPECT_TRUE(mdev_guest_has(mdev, 1, &self->card, 1, &self->dom));
 }
 
-/*
- * C3: a queue that is linked but left out keeps its pointer to the mdev.  With
- * the C driver this is a use after free.
- */
-TEST_F(hotplug, queue_outlives_the_mdev_that_left_it_out)
-{
-	int kmsg = kmsg_open();
-
-	ASSERT_LE(0, kmsg);
-	if (impl_is_c() && !kernel_has_kasan())
-		SKIP(return, "fault C3 of the C driver: needs KASAN to be seen");
-	expect_faults("KASAN: slab-use-after-free");
-	ASSERT_EQ(0, queue_unbind(self->card, self->other_dom));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
-	ASSERT_EQ(0, mdev_set(&self->mdev, "assign_domain", "%d",
-			      self->other_dom));
-	ASSERT_EQ(0, mdev_set(&self->mdev, "unassign_adapter", "%d",
-			      self->card));
-	ASSERT_EQ(0, mdev_remove(&self->mdev));
-	EXPECT_STREQ("unassigned\n", queue_status(self->card, self->dom));
-	ASSERT_EQ(0, queue_unbind(self->card, self->dom));
-	ASSERT_EQ(0, queue_bind(self->card, self->dom, "vfio_ap"));
-	EXPECT_STREQ("unassigned\n", queue_status(self->card, self->dom));
-	expected_faults_end();
-	KNOWN_C_FAULT("C3", strstr(kmsg_text(kmsg), "use-after-free"));
-}
-
 /* A queue that is configured off or checkstopped */
 
 FIXTURE(off) {
