@@ -65,6 +65,16 @@ programs_key()
 	} | key
 }
 
+# kvm_selftests_key: names the kernel's selftests of KVM, which are built as they are.
+kvm_selftests_key()
+{
+	{
+		echo "$SOURCE $FINGERPRINT"
+		root_key
+		contents patches scripts/kvm-selftests-build scripts/lay
+	} | key
+}
+
 # qemu_key: names the emulator.
 qemu_key()
 {
