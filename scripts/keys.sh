@@ -80,6 +80,15 @@ qemu_key()
 {
 	{
 		root_key
-		contents tools/testing/mainframe/qemu scripts/qemu-build scripts/lay
+		contents tools/testing/mainframe/qemu scripts/qemu-build scripts/qemu-tree.sh scripts/lay
+	} | key
+}
+
+# qemu_tests_key: names the tests of TCG that come with QEMU, and its user mode.
+qemu_tests_key()
+{
+	{
+		qemu_key
+		contents scripts/qemu-tests-build
 	} | key
 }
