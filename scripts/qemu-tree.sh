@@ -23,7 +23,7 @@ fi
 configure()
 {
 	local options="--target-list=$1 --without-default-features --enable-tcg
-		--enable-trace-backends=log --disable-install-blobs --disable-download"
+	--enable-trace-backends=log --disable-install-blobs --disable-download"
 
 	if [ -e "$out/.building" ] || [ "$(cat "$out/.options" 2>/dev/null)" != "$options" ]; then
 		rm -rf "$out"
