@@ -7,6 +7,7 @@ export IMPL KERNEL_SRC TESTS
 help:
 	@echo 'make run        boot the emulated mainframe, configure vfio_ap, show it, clean up'
 	@echo 'make test       KUnit and kselftests on the debug kernel, with the C and the Rust driver'
+	@echo 'make mainframe-test  of these, the tests of the emulated mainframe alone'
 	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols'
 	@echo 'make shell      a console in the emulated mainframe'
 	@echo 'make clean      remove what this checkout made (build/)'
@@ -26,6 +27,9 @@ shell:
 test:
 	@scripts/test
 
+mainframe-test:
+	@scripts/mainframe-test
+
 check:
 	@scripts/check
 
@@ -35,4 +39,4 @@ clean:
 distclean:
 	@scripts/clean all
 
-.PHONY: help run shell test check clean distclean
+.PHONY: help run shell test mainframe-test check clean distclean

@@ -65,11 +65,30 @@ programs_key()
 	} | key
 }
 
+# kvm_selftests_key: names the kernel's selftests of KVM, which are built as they are.
+kvm_selftests_key()
+{
+	{
+		echo "$SOURCE $FINGERPRINT"
+		root_key
+		contents patches scripts/kvm-selftests-build scripts/lay
+	} | key
+}
+
 # qemu_key: names the emulator.
 qemu_key()
 {
 	{
 		root_key
-		contents tools/testing/mainframe/qemu scripts/qemu-build scripts/lay
+		contents tools/testing/mainframe/qemu scripts/qemu-build scripts/qemu-tree.sh scripts/lay
+	} | key
+}
+
+# qemu_tests_key: names the tests of TCG that come with QEMU, and its user mode.
+qemu_tests_key()
+{
+	{
+		qemu_key
+		contents scripts/qemu-tests-build
 	} | key
 }
