@@ -13,7 +13,7 @@ UUID_B=c3f5a1e0-000b-4a6b-9d52-7e18b04c2a0b
 
 mkdir -p $RUN
 # busybox wrote what its own modprobe reads.
-depmod
+depmod 2>/dev/null
 
 # soon SECONDS COMMAND...: wait for the command to succeed.
 soon()
