@@ -35,7 +35,7 @@
 
 #define MAX_QUEUES	256
 #define REPORT_SECONDS	2
-#define PAUSE_US	50000	/* between requests of a queue: others want the CPU too */
+#define PAUSE_US	200000	/* between requests of a queue: others want the CPU too */
 
 /* A key for this purpose alone. */
 static const char modulus[] =
@@ -224,7 +224,7 @@ static void request(int fd, struct queue *queue, bool private_key)
 	in[0] = 0;	/* less than the modulus */
 	if (private_key ? ioctl(fd, ICARSACRT, &crt) : ioctl(fd, ICARSAMODEXPO, &me)) {
 		queue->refused++;
-		usleep(10 * PAUSE_US);
+		usleep(2 * PAUSE_US);
 	} else if (private_key ? is_public(out, in) : is_public(in, out)) {
 		queue->right++;
 	} else {

@@ -12,8 +12,6 @@ UUID_A=c3f5a1e0-000a-4a6b-9d52-7e18b04c2a0a
 UUID_B=c3f5a1e0-000b-4a6b-9d52-7e18b04c2a0b
 
 mkdir -p $RUN
-# busybox wrote what its own modprobe reads.
-depmod 2>/dev/null
 
 # soon SECONDS COMMAND...: wait for the command to succeed.
 soon()
@@ -238,4 +236,62 @@ interrupts()
 {
 	awk -v name="$1:" '$1 == name { for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i } END { print sum + 0 }' \
 		/proc/interrupts
+}
+
+# guest_refused NAME: how many requests got no result.
+guest_refused()
+{
+	guest_report "$1" | awk 'NF == 5 { sum += $4 } END { print sum + 0 }'
+}
+
+# ap_config UUID CARDS DOMAINS [CONTROL-DOMAINS]: set a device's whole configuration
+# as s390-tools does, 201 bytes in one write.
+ap_config()
+{
+	printf '%s\n' "$(mask "$2"),$(mask "$3"),$(mask "${4:-}")" >"$MATRIX/$1/ap_config"
+}
+
+# mask IDS: the 256 bits with these set, hexadecimal numbers, the leftmost being 0.
+mask()
+{
+	local id digits=() i
+	for i in {0..63}; do
+		digits[i]=0
+	done
+	for id in $1; do
+		id=$((16#$id))
+		digits[id / 4]=$((digits[id / 4] | 8 >> id % 4))
+	done
+	printf 0x
+	printf '%x' "${digits[@]}"
+}
+
+# Tests: each is a function t_NAME, which says by "expect" what has to hold.
+
+# expect WHAT COMMAND...
+expect()
+{
+	local what=$1 said
+	shift
+	said=$("$@" 2>&1) && return
+	echo "# not so: $what${said:+ ($said)}"
+	wrong=1
+	return 1
+}
+
+# run_tests FUNCTION...
+run_tests()
+{
+	local test n=0 start
+	echo "TAP version 13"
+	echo "1..$#"
+	for test; do
+		n=$((n + 1)) wrong= start=$SECONDS
+		echo "vfio_ap: test ${test#t_}" >/dev/kmsg
+		if $test && [ -z "$wrong" ]; then
+			echo "ok $n ${test#t_} ($((SECONDS - start)) s)"
+		else
+			echo "not ok $n ${test#t_}"
+		fi
+	done
 }
