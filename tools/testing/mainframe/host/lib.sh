@@ -211,10 +211,10 @@ guest_wrong()
 # interrupts, and each has given right results since guest_mark.
 guest_computes()
 {
-	local name=$1 queue right wrong refused how first
+	local name=$1 queue right how first
 	shift
 	[ "$(guest_queues "$name" | xargs)" = "$(printf '%s\n' "$@" | sort | xargs)" ] || return 1
-	while read -r queue right wrong refused how; do
+	while read -r queue right _ _ how; do
 		[ "$how" != gone ] && [ "$queue" != irq ] || continue
 		[ "$how" = interrupts ] || return 1
 		first=$(guest_first "$name" "$queue")
