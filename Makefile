@@ -6,6 +6,7 @@ export IMPL KERNEL_SRC TESTS
 
 help:
 	@echo 'make run        boot the emulated mainframe, configure vfio_ap, show it, clean up'
+	@echo 'make demo       two guests of Linux compute on their queues; a card goes and comes back'
 	@echo 'make test       KUnit and kselftests on the debug kernel, with the C and the Rust driver'
 	@echo 'make mainframe-test  of these, the tests of the emulated mainframe alone'
 	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols'
@@ -13,13 +14,16 @@ help:
 	@echo 'make clean      remove what this checkout made (build/)'
 	@echo 'make distclean  remove also what all checkouts share (toolchain, sources, objects)'
 	@echo
-	@echo 'IMPL=c or IMPL=rust  the driver to take (run, shell: rust; test: both)'
+	@echo 'IMPL=c or IMPL=rust  the driver to take (run, demo, shell: rust; test: both)'
 	@echo 'TESTS="show reset"    of the kselftests, only these programs (test)'
 	@echo 'KERNEL_SRC=/path     a Linux 7.3 source tree to take instead of that of Debian'
 	@echo 'VFIO_AP_CACHE=/path  where what is shared is kept'
 
 run:
 	@scripts/run demo
+
+demo:
+	@scripts/demo
 
 shell:
 	@scripts/run shell
@@ -39,4 +43,4 @@ clean:
 distclean:
 	@scripts/clean all
 
-.PHONY: help run shell test mainframe-test check clean distclean
+.PHONY: help run demo shell test mainframe-test check clean distclean
