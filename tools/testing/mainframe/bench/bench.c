@@ -89,7 +89,6 @@ static void find_driver(void)
 	int nr = 0;
 
 	MUST(file_read("/proc/kallsyms", &symbols));
-	count3(COUNT_SYMBOLS, (unsigned long)symbols, strlen(symbols), 0);
 	for (line = symbols; line && *line; line = next) {
 		unsigned long address;
 		char type, name[256], module[64] = "";
@@ -133,6 +132,16 @@ static void find_driver(void)
 		count3(COUNT_NOT_DRIVER, modules[i].start & -4096UL,
 		       (modules[i].end & -4096UL) + 2 * 4096, 0);
 	count3(COUNT_NOT_DRIVER, kernel_start & -4096UL, (kernel_end & -4096UL) + 2 * 4096, 0);
+	free(symbols);
+}
+
+/* For the profile, which is made of addresses. */
+static void send_symbols(void)
+{
+	char *symbols;
+
+	MUST(file_read("/proc/kallsyms", &symbols));
+	count3(COUNT_SYMBOLS, (unsigned long)symbols, strlen(symbols), 0);
 	free(symbols);
 }
 
@@ -260,6 +269,7 @@ static void load_and_unload(void)
 	settle();
 	end();
 	line("insmod", nr_queues(), "%s", "");
+	send_symbols();
 }
 
 static void assign(const struct mdev *mdev, const char *first, int nr_first, const char *second,
