@@ -10,10 +10,13 @@
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ap.h"
@@ -26,6 +29,7 @@
 #define AQIC_TIMES	16
 #define ISC		3
 #define RESET_MS	30
+#define FIRST_CARD	"/machine/peripheral/card00"
 
 static int nr_cards, nr_doms, qmp;
 static const char *scale;
@@ -183,6 +187,46 @@ static void line(const char *operation, long times, const char *fmt, ...)
 	end();									\
 	line(operation, times, "%s", "");					\
 } while (0)
+
+/*
+ * The emulator answers in its own time.  Meanwhile the machine must have something
+ * to do: the time that it sleeps passes at once.
+ */
+static pid_t keep_busy(void)
+{
+	struct sched_param param = {};
+	pid_t pid = fork();
+
+	if (!pid) {
+		sched_setscheduler(0, SCHED_IDLE, &param);
+		for (;;)
+			asm volatile("");
+	}
+	MUST(pid);
+	return pid;
+}
+
+static void no_longer_busy(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void execute(const char *command)
+{
+	pid_t pid = keep_busy();
+
+	MUST_BE(qmp_ok(qmp_execute(qmp, "%s", command)));
+	no_longer_busy(pid);
+}
+
+static void set(const char *object, const char *property, const char *value)
+{
+	pid_t pid = keep_busy();
+
+	MUST_BE(qmp_set(qmp, object, property, value));
+	no_longer_busy(pid);
+}
 
 /* What operations are made of */
 
@@ -399,13 +443,10 @@ static bool config_changed(bool add, int dom)
 static void change_domain(bool add, int dom)
 {
 	if (add)
-		MUST_BE(qmp_ok(qmp_execute(qmp,
-					   "\"device_add\", \"arguments\": {\"driver\": \"s390-ap-domain\", \"id\": \"dom%04x\", \"apqi\": %d}",
-					   dom, dom)));
+		execute(text("\"device_add\", \"arguments\": {\"driver\": \"s390-ap-domain\", \"id\": \"dom%04x\", \"apqi\": %d}",
+			     dom, dom));
 	else
-		MUST_BE(qmp_ok(qmp_execute(qmp,
-					   "\"device_del\", \"arguments\": {\"id\": \"dom%04x\"}",
-					   dom)));
+		execute(text("\"device_del\", \"arguments\": {\"id\": \"dom%04x\"}", dom));
 }
 
 static void remove_and_add_domain(const char *suffix)
@@ -424,16 +465,16 @@ static void remove_and_add_domain(const char *suffix)
 	line(text("add-domain%s", suffix), 1, "%s", "");
 }
 
-#define AP_OBJECT "/machine/s390-ap"
+#define AP_OBJECT	"/machine/s390-ap"
 
 /* One announcement of it all. */
 static void change_all_domains(bool add)
 {
-	MUST_BE(qmp_set(qmp, AP_OBJECT, "config-events", "false"));
+	set(AP_OBJECT, "config-events", "false");
 	for (int dom = 0; dom < nr_doms; dom++)
 		change_domain(add, dom);
-	MUST_BE(qmp_set(qmp, AP_OBJECT, "config-events", "true"));
-	MUST_BE(qmp_set(qmp, AP_OBJECT, "config-change", "true"));
+	set(AP_OBJECT, "config-events", "true");
+	set(AP_OBJECT, "config-change", "true");
 }
 
 static void add_everything(void)
@@ -535,7 +576,7 @@ static void during_reset(const struct mdev *mdev)
 	MUST(guest_attach(&other, &other_mdev, false));
 	MUST_BE(guest_irq_on(&other, nr_cards - 1, 0, ISC, guest_nib(0)) == 0);
 	MUST_BE(guest_irq_off(&other, nr_cards - 1, 0) == 0);
-	MUST_BE(qmp_set(qmp, qmp_card(qmp, 0), "reset-ms", text("%d", RESET_MS)));
+	set(FIRST_CARD, "reset-ms", text("%d", RESET_MS));
 
 	for (int busy = 0; busy < 2; busy++) {
 		const char *when = busy ? "during-reset" : "idle";
@@ -559,7 +600,7 @@ static void during_reset(const struct mdev *mdev)
 				pthread_join(thread, NULL);
 		}
 	}
-	MUST_BE(qmp_set(qmp, qmp_card(qmp, 0), "reset-ms", "0"));
+	set(FIRST_CARD, "reset-ms", "0");
 	guest_destroy(&other);
 	guest_destroy(&guest);
 	settle();
@@ -570,6 +611,7 @@ static void during_reset(const struct mdev *mdev)
 int main(int argc, char **argv)
 {
 	struct mdev mdev;
+	pid_t busy;
 
 	setbuf(stdout, NULL);
 	while (path_exists("/sys/devices/ap/card%02x", nr_cards))
@@ -579,8 +621,10 @@ int main(int argc, char **argv)
 	MUST_BE(nr_cards && nr_doms && wait_for(ap_bindings_settled()));
 	scale = text("%dx%d", nr_cards, nr_doms);
 	vm_need_modules();
+	busy = keep_busy();
 	qmp = qmp_open();
 	MUST(qmp);
+	no_longer_busy(busy);
 	find_driver();
 
 	load_and_unload();
