@@ -60,7 +60,7 @@ programs_key()
 	{
 		echo "$SOURCE $FINGERPRINT"
 		root_key
-		contents include patches tools/testing/selftests tools/testing/mainframe/guest \
+		contents include patches tools/testing/selftests tools/testing/mainframe/{guest,bench} \
 			scripts/programs-build scripts/lay
 	} | key
 }

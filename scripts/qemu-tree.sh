@@ -18,12 +18,12 @@ if [ ! -e "$state/extracted" ]; then
 fi
 "$TOP/scripts/lay" "$state" tools/testing/mainframe/qemu
 
-# configure TARGETS: in $out.  Firmware is in Debian's binary package; its source
+# configure TARGETS [OPTION]: in $out.  Firmware is in Debian's binary package; its source
 # package has none.  To be followed by "rm $out/.building" when all is built.
 configure()
 {
 	local options="--target-list=$1 --without-default-features --enable-tcg
-	--enable-trace-backends=log --disable-install-blobs --disable-download"
+	--enable-trace-backends=log --disable-install-blobs --disable-download ${2:-}"
 
 	if [ -e "$out/.building" ] || [ "$(cat "$out/.options" 2>/dev/null)" != "$options" ]; then
 		rm -rf "$out"

@@ -201,6 +201,20 @@ impl<'a> AttrGuard<'a> {
         )
     }
 
+    /// Returns the domains whose queues of an adapter `apmask` and `aqmask` give to the default
+    /// drivers, where no `driver_override` says otherwise.
+    #[inline]
+    pub fn reserved_by_masks(&self, apid: u8) -> Mask {
+        // SAFETY: `ap_attr_mutex` is held, which protects the masks; they have 256 bits.
+        let (apm, aqm) = unsafe { (bindings::ap_perms.apm, bindings::ap_perms.aqm) };
+
+        if Mask::from_words(apm).contains(apid) {
+            Mask::from_words(aqm)
+        } else {
+            Mask::EMPTY
+        }
+    }
+
     /// Tells whether the default drivers own, or would own if it appeared, the queue `apqn`.
     #[inline]
     pub fn owned_by_default_driver(&self, apqn: Apqn) -> bool {

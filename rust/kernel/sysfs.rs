@@ -59,7 +59,8 @@ use crate::{
     container_of,
     device::{
         BoundInternal,
-        Device, //
+        Device,
+        DeviceContext, //
     },
     error::to_result,
     fmt,
@@ -70,7 +71,10 @@ use crate::{
         Nothing, //
     }, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 
 /// The page that a text attribute is shown in.
 ///
@@ -413,17 +417,55 @@ pub(crate) const fn groups<A: Attributes>() -> *const *const bindings::attribute
     Groups::<A>::GROUPS.as_ptr()
 }
 
-impl<Ctx: crate::device::DeviceContext> Device<Ctx> {
-    /// Tells those who poll the attribute `name` that it changed.
-    pub fn notify_attribute(&self, name: &CStr) {
-        // SAFETY: The device is valid; sysfs ignores a name that is not there.
-        unsafe {
-            bindings::sysfs_notify(
-                &raw mut (*self.as_raw()).kobj,
-                core::ptr::null(),
-                name.as_char_ptr(),
-            )
-        };
+/// The file of an attribute, for telling those who poll it that it has changed.
+///
+/// It is looked for when there is something to tell for the first time, and remembered.
+///
+/// # Invariants
+///
+/// The pointer, if there is one, owns a reference to a file.
+#[derive(Default)]
+pub struct AttributeFile(Option<NonNull<bindings::kernfs_node>>);
+
+// SAFETY: A `struct kernfs_node` is reference counted, and may be used and given back anywhere.
+unsafe impl Send for AttributeFile {}
+
+impl AttributeFile {
+    /// Makes one that was not looked for yet.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Tells those who poll the attribute `name` of `dev` that it has changed. Nothing happens as
+    /// long as there is no such file.
+    ///
+    /// To be called with the same device and name each time.
+    pub fn notify<Ctx: DeviceContext>(&mut self, dev: &Device<Ctx>, name: &CStr) {
+        if self.0.is_none() {
+            // SAFETY: The device is valid, and so is its directory while it has one.
+            self.0 = unsafe {
+                NonNull::new((*dev.as_raw()).kobj.sd).and_then(|dir| {
+                    NonNull::new(bindings::kernfs_find_and_get_ns(
+                        dir.as_ptr(),
+                        name.as_char_ptr(),
+                        core::ptr::null(),
+                    ))
+                })
+            };
+        }
+        if let Some(file) = self.0 {
+            // SAFETY: By the type invariant, the file is valid; one that was removed may be told.
+            unsafe { bindings::kernfs_notify(file.as_ptr()) };
+        }
+    }
+}
+
+impl Drop for AttributeFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.0 {
+            // SAFETY: By the type invariant, `self` owns a reference.
+            unsafe { bindings::kernfs_put(file.as_ptr()) };
+        }
     }
 }
 

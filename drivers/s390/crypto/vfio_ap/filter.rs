@@ -54,6 +54,11 @@ impl Grid {
         self.rows[usize::from(apid)]
     }
 
+    /// Tells whether the queue is in the set.
+    pub(crate) fn contains(&self, apqn: Apqn) -> bool {
+        self.row(apqn.apid).contains(apqn.apqi)
+    }
+
     /// Returns the adapters that have a queue in the set.
     pub(crate) fn adapters(&self) -> Mask {
         self.apm

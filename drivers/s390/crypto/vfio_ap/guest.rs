@@ -20,7 +20,6 @@ use crate::{
     },
     state::{
         GuestsLevel,
-        Mdev,
         MdevId,
         Queue,
         State,
@@ -207,7 +206,7 @@ impl Tables {
         self.busy.set(apqn, busy);
         if let Some(response) = failed {
             report::broken(&self.limit, apqn, response);
-            let owner = self.queues.get(&apqn).and_then(|queue| queue.owner);
+            let owner = self.queues.get(apqn).and_then(|queue| queue.owner);
             if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
                 // Why its adapter is left out has changed.
                 mdev.stale = true;
@@ -449,7 +448,7 @@ impl State {
         let mut ret = Ok(());
         for_each_queue(plugged.apm, plugged.aqm, |apqn| {
             let clean = |queue: &Queue| matches!(queue.reset, Reset::Clean);
-            if !tables.queues.get(&apqn).is_some_and(clean) {
+            if !tables.queues.get(apqn).is_some_and(clean) {
                 ret = Err(EIO);
             }
         });
@@ -583,7 +582,7 @@ impl Tables {
         for apid in self.armed.adapters().iter() {
             for apqi in self.armed.row(apid).iter() {
                 let apqn = Apqn { apid, apqi };
-                let Some(queue) = self.queues.get_mut(&apqn) else {
+                let Some(queue) = self.queues.get_mut(apqn) else {
                     continue;
                 };
                 let Some(interrupt) = &mut queue.interrupt else {
@@ -628,23 +627,14 @@ impl Tables {
     }
 }
 
-impl Mdev {
-    /// Tells those who poll that what the guest has, or would get, may have changed.
-    fn notify_guest_matrix(&self) {
-        for name in [c"guest_matrix", c"guest_control_domains", c"filtered"] {
-            self.dev.notify_attribute(name);
-        }
-    }
-}
-
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
-    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
+    fn notify_queues(&mut self, old: &Matrix, new: &Matrix) {
         for (from, beyond) in [(old, new), (new, old)] {
             for (apm, aqm) in from.queues_beyond(beyond) {
                 for_each_queue(apm, aqm, |apqn| {
-                    if let Some(queue) = self.queues.get(&apqn) {
-                        queue.notify();
+                    if let Some(queue) = self.queues.get_mut(apqn) {
+                        queue.notify_status();
                     }
                 });
             }
@@ -656,7 +646,7 @@ impl Tables {
         for apid in (self.busy.adapters() & apm).iter() {
             for apqi in (self.busy.row(apid) & aqm).iter() {
                 let apqn = Apqn { apid, apqi };
-                if self.queues.get(&apqn).is_some_and(|q| q.reset.is_running()) {
+                if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
                     return Some(apqn);
                 }
             }

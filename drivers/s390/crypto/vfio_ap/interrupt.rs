@@ -204,20 +204,20 @@ impl Tables {
             .get(&id)
             .and_then(|mdev| mdev.session.as_ref())
             .filter(|session| session.plugged.contains(apqn))
-            .filter(|_| self.queues.get(&apqn).is_some())
+            .filter(|_| self.queues.get(apqn).is_some())
             .map(|_| ())
             .ok_or(Response::NOT_AVAILABLE)
     }
 
     fn interrupt_mut(&mut self, apqn: Apqn) -> Option<&mut Interrupt> {
         self.queues
-            .get_mut(&apqn)
+            .get_mut(apqn)
             .and_then(|queue| queue.interrupt.as_deref_mut())
     }
 
     /// Notes an interrupt that hardware has accepted, and returns the one that it replaces.
     fn set_interrupt(&mut self, apqn: Apqn, interrupt: KBox<Interrupt>) -> Option<KBox<Interrupt>> {
-        let queue = self.queues.get_mut(&apqn)?;
+        let queue = self.queues.get_mut(apqn)?;
         let mut replaced = queue.interrupt.replace(interrupt);
         self.armed.set(apqn, true);
 

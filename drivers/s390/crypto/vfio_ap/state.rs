@@ -33,9 +33,13 @@ use crate::{
         Matrix, //
     },
     report,
-    reset::Reset, //
+    reset::Reset,
+    table::Table, //
 };
-use core::mem::replace;
+use core::{
+    mem::replace,
+    num::NonZero, //
+};
 use kernel::{
     ap::{
         self,
@@ -64,7 +68,10 @@ use kernel::{
         },
         Arc, //
     },
-    sysfs,
+    sysfs::{
+        self,
+        AttributeFile, //
+    },
     workqueue::DelayedWork, //
 };
 
@@ -79,12 +86,14 @@ kernel::lock_level! {
 
 /// The name of a mediated device in the tables; never used again once the device is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct MdevId(u64);
+pub(crate) struct MdevId(NonZero<u64>);
 
 /// A queue that is bound to this driver.
 pub(crate) struct Queue {
     /// The device, for those who poll its attributes.
     dev: ARef<device::Device>,
+    status_file: AttributeFile,
+    owner_file: AttributeFile,
     /// The mediated device that it is assigned to.
     pub(crate) owner: Option<MdevId>,
     pub(crate) reset: Reset,
@@ -101,16 +110,34 @@ impl Queue {
     }
 
     /// Tells those who poll that how the queue is used has changed.
-    pub(crate) fn notify(&self) {
-        self.dev.notify_attribute(c"status");
-        self.dev.notify_attribute(c"owner");
+    pub(crate) fn notify_status(&mut self) {
+        self.status_file.notify(&self.dev, c"status");
     }
+
+    /// Notes who has the queue, and tells those who poll.
+    fn set_owner(&mut self, owner: Option<MdevId>) {
+        self.owner = owner;
+        self.notify_status();
+        self.owner_file.notify(&self.dev, c"owner");
+    }
+}
+
+/// The attributes of a mediated device that can be polled.
+#[derive(Default)]
+struct Files {
+    matrix: AttributeFile,
+    ap_config: AttributeFile,
+    control_domains: AttributeFile,
+    guest_matrix: AttributeFile,
+    guest_control_domains: AttributeFile,
+    filtered: AttributeFile,
 }
 
 /// A mediated device.
 pub(crate) struct Mdev {
-    /// The device, for messages.
+    /// The device, for messages and those who poll its attributes.
     pub(crate) dev: ARef<device::Device>,
+    files: Files,
     /// The limit for these.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     /// What was assigned to it.
@@ -122,6 +149,28 @@ pub(crate) struct Mdev {
     /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt in
     /// the tables that shows it.
     pub(crate) loose: usize,
+}
+
+impl Mdev {
+    /// Tells those who poll that what is assigned has changed.
+    fn notify_assigned(&mut self) {
+        let files = &mut self.files;
+
+        files.matrix.notify(&self.dev, c"matrix");
+        files.ap_config.notify(&self.dev, c"ap_config");
+        files.control_domains.notify(&self.dev, c"control_domains");
+    }
+
+    /// Tells those who poll that what the guest has, or would get, may have changed.
+    pub(crate) fn notify_guest_matrix(&mut self) {
+        let files = &mut self.files;
+
+        files.guest_matrix.notify(&self.dev, c"guest_matrix");
+        files
+            .guest_control_domains
+            .notify(&self.dev, c"guest_control_domains");
+        files.filtered.notify(&self.dev, c"filtered");
+    }
 }
 
 /// How a queue is used, as its `status` says.
@@ -137,10 +186,12 @@ pub(crate) struct Tables {
     pub(crate) host: ap::Config,
     /// Whether the AP bus is between [`State::config_changed`] and [`State::scan_complete`].
     pub(crate) scanning: bool,
-    pub(crate) queues: RBTree<Apqn, Queue>,
+    pub(crate) queues: Table<Queue>,
     pub(crate) mdevs: RBTree<MdevId, Mdev>,
     /// The queues that a guest can have: derived from `queues`.
     grid: Grid,
+    /// The queues whose reset has failed: derived from `queues`.
+    broken: Grid,
     /// The queues that have to be looked at until a reset or the end of their interrupts is
     /// through.
     pub(crate) busy: Grid,
@@ -148,7 +199,7 @@ pub(crate) struct Tables {
     pub(crate) armed: Grid,
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
-    last_id: u64,
+    last_id: Option<MdevId>,
 }
 
 impl Tables {
@@ -167,26 +218,29 @@ impl Tables {
     fn set_owner(&mut self, apm: Mask, aqm: Mask, owner: Option<MdevId>) {
         for apid in apm.iter() {
             for apqi in aqm.iter() {
-                if let Some(queue) = self.queues.get_mut(&Apqn { apid, apqi }) {
-                    queue.owner = owner;
-                    queue.notify();
+                if let Some(queue) = self.queues.get_mut(Apqn { apid, apqi }) {
+                    queue.set_owner(owner);
                 }
             }
         }
     }
 
-    /// Changes a queue and keeps what is derived from it: the grid, and whether its owner has to be
+    /// Changes a queue and keeps what is derived from it: the grids, and whether its owner has to be
     /// looked at again.
     pub(crate) fn with_queue<R>(
         &mut self,
         apqn: Apqn,
         f: impl FnOnce(&mut Queue) -> R,
     ) -> Option<R> {
-        let queue = self.queues.get_mut(&apqn)?;
+        let queue = self.queues.get_mut(apqn)?;
         let ret = f(queue);
         let (owner, passable) = (queue.owner, queue.is_passable());
+        let broken = matches!(queue.reset, Reset::Failed(_));
 
-        if self.grid.row(apqn.apid).contains(apqn.apqi) != passable {
+        if self.broken.contains(apqn) != broken {
+            self.broken.set(apqn, broken);
+        }
+        if self.grid.contains(apqn) != passable {
             self.grid.set(apqn, passable);
             if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
                 mdev.stale = true;
@@ -197,7 +251,7 @@ impl Tables {
 
     /// Finds the mediated device whose guest has the queue.
     fn user(&self, apqn: Apqn) -> Option<MdevId> {
-        let id = self.queues.get(&apqn)?.owner?;
+        let id = self.queues.get(apqn)?.owner?;
         let session = self.mdevs.get(&id)?.session.as_ref()?;
 
         session.plugged.contains(apqn).then_some(id)
@@ -249,7 +303,7 @@ impl Tables {
 
         let mut ret = Ok(());
         for (apm, aqm) in added {
-            ret = ret.and(check_reserved(attr, mdev, apm, aqm));
+            ret = ret.and(self.check_reserved(attr, mdev, apm, aqm));
         }
         ret?;
         for (apm, aqm) in added {
@@ -275,9 +329,7 @@ impl Tables {
             self.set_owner(apm, aqm, Some(id));
         }
         let mdev = self.mdev_mut(id)?;
-        for name in [c"matrix", c"ap_config", c"control_domains"] {
-            mdev.dev.notify_attribute(name);
-        }
+        mdev.notify_assigned();
         Ok(())
     }
 
@@ -286,35 +338,35 @@ impl Tables {
         let Some(assigned) = self.mdevs.get(&id).map(|mdev| mdev.assigned) else {
             return;
         };
-        for_each_queue(assigned.apm, assigned.aqm, |apqn| {
-            if let Some(Queue {
-                reset: Reset::Failed(_),
-                ..
-            }) = self.queues.get(&apqn)
-            {
-                self.start_reset(apqn, false);
-            }
-        });
-    }
-}
-
-/// Refuses queues of `apm` x `aqm` that belong to the host's default drivers.
-fn check_reserved(attr: &AttrGuard<'_>, mdev: &Mdev, apm: Mask, aqm: Mask) -> Result {
-    let mut ret = Ok(());
-
-    for apid in apm.iter() {
-        let mut reserved = Mask::EMPTY;
-        for apqi in aqm.iter() {
-            if attr.owned_by_default_driver(Apqn { apid, apqi }) {
-                reserved.insert(apqi);
+        for apid in (assigned.apm & self.broken.adapters()).iter() {
+            for apqi in (assigned.aqm & self.broken.row(apid)).iter() {
+                self.start_reset(Apqn { apid, apqi }, false);
             }
         }
-        if !reserved.is_empty() {
-            report::reserved(mdev, Mask::single(apid), reserved);
-            ret = Err(EADDRNOTAVAIL);
-        }
     }
-    ret
+
+    /// Refuses queues of `apm` x `aqm` that belong to the host's default drivers.
+    ///
+    /// The AP bus need not be asked about a queue that is bound to this driver and that the masks
+    /// leave to it: no default driver can own that.
+    fn check_reserved(&self, attr: &AttrGuard<'_>, mdev: &Mdev, apm: Mask, aqm: Mask) -> Result {
+        let mut ret = Ok(());
+
+        for apid in apm.iter() {
+            let ours = self.grid.row(apid) - attr.reserved_by_masks(apid);
+            let mut reserved = Mask::EMPTY;
+            for apqi in (aqm - ours).iter() {
+                if attr.owned_by_default_driver(Apqn { apid, apqi }) {
+                    reserved.insert(apqi);
+                }
+            }
+            if !reserved.is_empty() {
+                report::reserved(mdev, Mask::single(apid), reserved);
+                ret = Err(EADDRNOTAVAIL);
+            }
+        }
+        ret
+    }
 }
 
 /// The state of the module.
@@ -351,13 +403,14 @@ impl State {
         let tables = Tables {
             host,
             scanning: false,
-            queues: RBTree::new(),
+            queues: Table::new()?,
             mdevs: RBTree::new(),
             grid: Grid::new()?,
+            broken: Grid::new()?,
             busy: Grid::new()?,
             armed: Grid::new()?,
             limit: report::new_limit()?,
-            last_id: 0,
+            last_id: None,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -383,14 +436,14 @@ impl State {
             let (mut tables, _) = self.tables.lock(&mut held);
             let queue = Queue {
                 dev: dev.into(),
+                status_file: AttributeFile::new(),
+                owner_file: AttributeFile::new(),
                 owner: tables.find_owner(apqn),
                 reset: Reset::Dirty,
                 unbinding: false,
                 interrupt: None,
             };
-            tables
-                .queues
-                .try_create_and_insert(apqn, queue, GFP_KERNEL)?;
+            tables.queues.insert(apqn, queue)?;
             tables.start_reset(apqn, false);
         }
         self.commit_stale(&guests, &mut held);
@@ -431,7 +484,8 @@ impl State {
         let (mut tables, _) = self.tables.lock(held);
         tables.busy.set(apqn, false);
         tables.armed.set(apqn, false);
-        if let Some(queue) = tables.queues.remove(&apqn) {
+        tables.broken.set(apqn, false);
+        if let Some(queue) = tables.queues.remove(apqn) {
             report::unbound(&tables.limit, apqn, &queue.reset);
         }
     }
@@ -457,7 +511,7 @@ impl State {
     /// Tells how a queue is used.
     pub(crate) fn status(&self, apqn: Apqn, held: &mut Held<'_, Nothing>) -> Status {
         let (tables, _) = self.tables.lock(held);
-        match tables.queues.get(&apqn) {
+        match tables.queues.get(apqn) {
             Some(Queue { owner: Some(_), .. }) if tables.user(apqn).is_some() => Status::InUse,
             Some(Queue { owner: Some(_), .. }) => Status::Assigned,
             _ => Status::Unassigned,
@@ -472,9 +526,11 @@ impl State {
     ) -> Result<MdevId> {
         let (_guests, mut held) = self.guests.lock(held);
         let (mut tables, _) = self.tables.lock(&mut held);
-        let id = MdevId(tables.last_id + 1);
+        let last = tables.last_id.map_or(0, |id| id.0.get());
+        let id = MdevId(NonZero::new(last + 1).ok_or(EOVERFLOW)?);
         let mdev = Mdev {
             dev: dev.into(),
+            files: Files::default(),
             limit: report::new_limit()?,
             assigned: Matrix::default(),
             session: None,
@@ -483,7 +539,7 @@ impl State {
         };
 
         tables.mdevs.try_create_and_insert(id, mdev, GFP_KERNEL)?;
-        tables.last_id = id.0;
+        tables.last_id = Some(id);
         Ok(id)
     }
 
@@ -523,7 +579,7 @@ impl State {
         f: impl FnOnce(Option<&device::Device>) -> R,
     ) -> R {
         let (tables, _) = self.tables.lock(held);
-        let owner = tables.queues.get(&apqn).and_then(|queue| queue.owner);
+        let owner = tables.queues.get(apqn).and_then(|queue| queue.owner);
 
         f(owner
             .and_then(|id| tables.mdevs.get(&id))
@@ -550,7 +606,7 @@ impl State {
                 out.write_fmt(fmt!(".{apqi:04x} not in host configuration\n"));
             }
             LeftOut::Queue(apqn) => {
-                let reason = match tables.queues.get(&apqn) {
+                let reason = match tables.queues.get(apqn) {
                     None
                     | Some(Queue {
                         unbinding: true, ..

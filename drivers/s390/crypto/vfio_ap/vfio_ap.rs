@@ -15,6 +15,7 @@
 //! | `mdev.rs` | mediated devices: create, remove, VFIO |
 //! | `attributes.rs` | the attributes of mediated devices |
 //! | `ioctl.rs` | the ioctls of a mediated device's user |
+//! | `table.rs` | a table by APQN |
 //! | `state.rs` | all that is shared, the locks that own it, and what is assigned to whom |
 //! | `guest.rs` | guests: open, close, and what is plugged into them |
 //! | `interrupt.rs` | interrupts toward guests: PQAP(AQIC), and memory that goes away |
@@ -46,6 +47,7 @@ mod queue;
 mod report;
 mod reset;
 mod state;
+mod table;
 
 use self::{
     device::MatrixDevice,
