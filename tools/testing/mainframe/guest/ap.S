@@ -146,6 +146,8 @@ _start:
 	lghi	%r1,0
 	lghi	%r2,0
 	pqap	18, AQIC, QUEUE, 0
+	lgfi	%r2,NIB
+	mvi	0(%r2),0
 	nqap	19, QUEUE, 0
 	lgfi	%r3,1000000
 	brctg	%r3,.

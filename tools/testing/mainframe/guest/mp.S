@@ -8,7 +8,7 @@
 	.set	PSW_DAT, 0x0400000180000000
 	.set	CPUS, 4
 	.set	ROUNDS, 2000
-	.set	TABLES, 0x100000	/* segment table, at 0x4000 a page table */
+	.set	TABLES, 0x80000		/* segment table, at 0x4000 a page table */
 	.set	PAGES, 0x200000		/* two for each CPU, which hold their number */
 	.set	VIRTUAL, 0x40000	/* and the one address that it sees them at */
 

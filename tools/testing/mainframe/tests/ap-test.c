@@ -12,94 +12,6 @@
 #include "bare.h"
 #include "vectors.h"
 
-/*
- * The instructions
- */
-
-struct result {
-	int cc;
-	int pgm;
-	u64 gr0, gr1, gr2;
-	u64 r4, r5, r6, r7;	/* the pairs of NQAP and DQAP */
-};
-
-#define STATUS_EMPTY	0x80000000
-#define STATUS_REPLIES	0x40000000
-#define STATUS_FULL	0x20000000
-#define STATUS_ASYNC	0x02000000
-#define STATUS_IRQ	0x01000000
-
-static int rc(struct result r)
-{
-	return r.pgm ? -r.pgm : (int)(r.gr1 >> 16 & 0xff);
-}
-
-#define AP_INSN(insn, r)						\
-	do {								\
-		LC_CODE = 0;						\
-		asm volatile(						\
-			"	lmg	0,2,%0\n"			\
-			"	lmg	4,7,%1\n"			\
-			insn						\
-			"	ipm	3\n"				\
-			"	stmg	0,2,%0\n"			\
-			"	stmg	4,7,%1\n"			\
-			"	srl	3,28\n"				\
-			"	st	3,%2\n"				\
-			: "+QS" (*(u64 (*)[3])&(r).gr0),		\
-			  "+QS" (*(u64 (*)[4])&(r).r4),			\
-			  "=QS" ((r).cc)				\
-			:						\
-			: "0", "1", "2", "3", "4", "5", "6", "7", "cc",	\
-			  "memory");					\
-		(r).pgm = LC_CODE;					\
-	} while (0)
-
-static struct result pqap(u64 gr0, u64 gr1, u64 gr2)
-{
-	struct result r = { .gr0 = gr0, .gr1 = gr1, .gr2 = gr2 };
-
-	AP_INSN(".insn rre,0xb2af0000,0,0\n", r);
-	return r;
-}
-
-static struct result nqap(u64 gr0, u64 psmid, const void *msg, u64 len)
-{
-	struct result r = {
-		.gr0 = gr0, .gr1 = -1, .gr2 = -1,
-		.r4 = psmid >> 32, .r5 = psmid & 0xffffffff,
-		.r6 = (u64)msg, .r7 = len,
-	};
-
-	AP_INSN(".insn rre,0xb2ad0000,4,6\n", r);
-	return r;
-}
-
-static struct result dqap(u64 gr0, void *msg, u64 len)
-{
-	struct result r = {
-		.gr0 = gr0, .gr1 = -1,
-		.r6 = (u64)msg, .r7 = len,
-	};
-
-	AP_INSN(".insn rre,0xb2ae0000,4,6\n", r);
-	return r;
-}
-
-#define TAPQ	0x00000000UL
-#define RAPQ	0x01000000UL
-#define ZAPQ	0x02000000UL
-#define AQIC	0x03000000UL
-#define QCI	0x04000000UL
-#define QACT	0x05000000UL
-#define TBIT	0x00800000UL
-#define FBIT	0x00400000UL
-#define LAST	0x40000000UL
-#define FIRST	0x80000000UL
-
-#define IR(isc)	(0x0000800000000000UL | (isc))
-#define GISC(g)	((u64)(g) << 40)
-
 #define Q	0x0504		/* the accelerator, where most is tried */
 #define Q2	0x0547
 #define CCA	0x0604
@@ -196,16 +108,6 @@ static int io_pending(void)
 		: "=d" (cc) : : "cc", "memory");
 	return cc;
 }
-
-static u64 tod(void)
-{
-	u64 t;
-
-	asm volatile("stck %0" : "=Q" (t) : : "cc");
-	return t;
-}
-
-#define MS (1000UL << 12)
 
 /* Without a look at the queue, which would make it advance */
 static int wait_io(void)

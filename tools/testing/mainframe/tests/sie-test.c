@@ -74,20 +74,11 @@ enum {
 #define PSW_PER		0x4000000000000000UL
 #define CR0_CKC		0x800UL
 #define CR0_CPU_TIMER	0x400UL
-#define MS		(1000UL << 12)
 
 enum {
 	PGM_PROTECTION = 4,
 	PGM_PAGE = 0x11,
 };
-
-static u64 tod(void)
-{
-	u64 t;
-
-	asm volatile("stckf %0" : "=Q" (t) : : "cc");
-	return t;
-}
 
 static void guest_init(struct guest *g)
 {
@@ -427,6 +418,52 @@ static void test_storage(struct guest *g)
 	check_value(*(u64 *)(g->mem + 0x10300), 0x1234, "goes where the prefix is");
 }
 
+#define Q		0x0504
+#define MAILBOX		0x0604
+
+static u8 nib __attribute__((aligned(4096)));
+static u8 reply[4096];
+
+/* Have the host (run-sie-test) look at the oracles, and wait until it has */
+static void ask(const char *what, u64 value)
+{
+	int before = rc(pqap(TAPQ | MAILBOX, 0, 0));
+
+	put("@");
+	put(what);
+	put(" 0x");
+	put_hex(value);
+	flush();
+	while (rc(pqap(TAPQ | MAILBOX, 0, 0)) == before)
+		;
+}
+
+/* Translation by access registers is not there: it must be seen, and do no harm */
+static void test_access_registers(struct guest *g)
+{
+	const u64 lg = 0xe310300000040000, lra = 0xb110300000000000;
+	u64 psw[2] = { PSW_64 | PSW_ACCREG | PSW_DAT, PSW_64 | PSW_ACCREG };
+	const u64 *insn[2] = { &lg, &lra };
+	int i, host;
+
+	section("access-register mode");
+	for (i = 0; i < 2; i++) {
+		guest_init(g);
+		SCB64(g, GCR + 8) = 0x20;	/* virtual is real */
+		SCB64(g, GPSW) = psw[i];
+		LC_GREGS[3] = 0x4000;
+		host = run_code(g, insn[i], sizeof(u64));
+		check_icpt(g, host, ICPT_PROGI, "with zero in all of them");
+		check_value(SCB16(g, IPRCC), PGM_OPERATION, "an instruction is executed");
+		SCB64(g, GPSW) = psw[i];
+		asm volatile("sar 3,%0" : : "d" (2));
+		host = run_code(g, insn[i], sizeof(u64));
+		asm volatile("sar 3,%0" : : "d" (0));
+		check_icpt(g, host, ICPT_PROGI, "with another value");
+		check_value(SCB16(g, IPRCC), PGM_SPECIAL_OP, "it is not");
+	}
+}
+
 static void test_ap(struct guest *g)
 {
 	u8 *apm = g->crycb + 0x80, *aqm = apm + 0x20;
@@ -469,6 +506,39 @@ static void test_ap(struct guest *g)
 	      !g->mem[0x4038], "shows what the guest has");
 	SCB32(g, CRYCBD) = 0;
 	check_value(AP(0x0504, PQAP), 1, "nothing without a control block");
+	SCB32(g, CRYCBD) = (u64)g->crycb | 3;
+
+	section("interrupts of a guest");
+	SCB32(g, ECA) |= ECA_AIV;
+	SCB32(g, GD) = (u64)g->gisa;
+	nib = 0;
+	check_value(rc(pqap(AQIC | Q, IR(5) | GISC(2) | (u64)g->gisa, (u64)&nib)), 0,
+		    "AQIC by the host, with the GISA");
+	check_value(AP(0x40000504, NQAP), 0, "NQAP by the guest");
+	check_value(nib, 1, "the indicator is set");
+	check_value(g->gisa[4], 0x20, "the interruption is pending in the GISA");
+	check_value(AP(0x80000504, DQAP), 0, "DQAP by the guest");
+	ask("guest", (u64)g->crycb);
+
+	section("what must not happen");
+	check_value(AP(0x40000504, NQAP), 0, "NQAP by the guest");
+	check_value(rc(dqap(FIRST | Q, reply, sizeof(reply))), 0, "DQAP by the host");
+	ask("leak", 0);
+	check_value(rc(pqap(ZAPQ | Q, 0, 0)), 0, "ZAPQ");
+	pqap(AQIC | Q, IR(5), (u64)&nib);
+	ask("page-gone", (u64)&nib);
+	nqap(LAST | Q, 1, reply, 16);
+	ask("page", 0);
+	pqap(ZAPQ | Q, 0, 0);
+	pqap(AQIC | Q, IR(5), (u64)&nib);
+	nqap(LAST | Q, 1, reply, 16);
+	ask("none", 0);
+	pqap(ZAPQ | Q, 0, 0);
+	pqap(AQIC | Q, IR(5) | GISC(2) | (u64)g->gisa, (u64)&nib);
+	ask("guest-gone", (u64)g->crycb);
+	nqap(LAST | Q, 1, reply, 16);
+	ask("gone", 0);
+	pqap(ZAPQ | Q, 0, 0);
 }
 
 /*
@@ -563,6 +633,7 @@ static void random_entry(struct fuzz *f, struct guest *g)
 
 	if (one_in(f, 4))
 		psw |= next(f) & 0x4303c00000000000;	/* PER, I/O, external, wait, spaces */
+	SCB64(g, GCR + 8) = one_in(f, 2) ? 0x20 : SCB64(g, GCR + 8);
 	if (one_in(f, 8))
 		psw |= PSW_DAT;
 	if (one_in(f, 64))
@@ -723,10 +794,8 @@ static void test_cost(struct guest *g)
 		: "cc", "memory");
 	time = tod() - start;
 	check_value(SCB8(g, ICPTCODE), ICPT_INST, "a guest is entered and left many times");
-	put("@cost 0x");
-	/* in 1/4096 of a microsecond is what the TOD clock counts */
-	put_hex(time * 1000 / 4096 * 100 / ROUNDS_OF_COST);
-	flush();
+	/* in hundredths of a ns; the TOD clock counts in 1/4096 of a microsecond */
+	ask("cost", time * 1000 / 4096 * 100 / ROUNDS_OF_COST);
 }
 
 int main(void)
@@ -745,6 +814,7 @@ int main(void)
 	test_interceptions(g);
 	test_requests(g);
 	test_storage(g);
+	test_access_registers(g);
 	test_ap(g);
 	test_anything();
 	put("@done");
