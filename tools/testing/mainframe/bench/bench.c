@@ -453,7 +453,7 @@ static void remove_and_add_domain(const char *suffix)
 {
 	begin();
 	change_domain(false, nr_doms - 1);
-	MUST_BE(wait_for(config_changed(false, nr_doms - 1)));
+	MUST_BE(wait_for_at_most(600, config_changed(false, nr_doms - 1)));
 	settle();
 	end();
 	line(text("remove-domain%s", suffix), 1, "%s", "");
@@ -480,7 +480,7 @@ static void change_all_domains(bool add)
 static void add_everything(void)
 {
 	change_all_domains(false);
-	MUST_BE(wait_for(!path_exists("%s", queue_path(nr_cards - 1, nr_doms - 1))));
+	MUST_BE(wait_for_at_most(600, !path_exists("%s", queue_path(nr_cards - 1, nr_doms - 1))));
 	settle();
 	begin();
 	change_all_domains(true);
