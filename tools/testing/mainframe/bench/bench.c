@@ -316,6 +316,20 @@ static void load_and_unload(void)
 	send_symbols();
 }
 
+static void bind_all(const char *operation)
+{
+	begin();
+	MUST(for_each_queue(queue_unbind));
+	settle();
+	end();
+	line(text("un%s", operation), nr_queues(), "%s", "");
+	begin();
+	MUST(for_each_queue(bind));
+	settle();
+	end();
+	line(operation, nr_queues(), "%s", "");
+}
+
 static void assign(const struct mdev *mdev, const char *first, int nr_first, const char *second,
 		   int nr_second)
 {
@@ -453,7 +467,7 @@ static void remove_and_add_domain(const char *suffix)
 {
 	begin();
 	change_domain(false, nr_doms - 1);
-	MUST_BE(wait_for(config_changed(false, nr_doms - 1)));
+	MUST_BE(wait_for_at_most(600, config_changed(false, nr_doms - 1)));
 	settle();
 	end();
 	line(text("remove-domain%s", suffix), 1, "%s", "");
@@ -480,7 +494,7 @@ static void change_all_domains(bool add)
 static void add_everything(void)
 {
 	change_all_domains(false);
-	MUST_BE(wait_for(!path_exists("%s", queue_path(nr_cards - 1, nr_doms - 1))));
+	MUST_BE(wait_for_at_most(600, !path_exists("%s", queue_path(nr_cards - 1, nr_doms - 1))));
 	settle();
 	begin();
 	change_all_domains(true);
@@ -628,6 +642,7 @@ int main(int argc, char **argv)
 	find_driver();
 
 	load_and_unload();
+	bind_all("bind-unassigned");
 	MUST(mdev_create(&mdev));
 	assign(&mdev, "adapter", nr_cards, "domain", nr_doms);
 	MUST(configure(&mdev, none, none));
@@ -639,16 +654,7 @@ int main(int argc, char **argv)
 	MEASURE("ap_config-full", nr_queues(), configure(&mdev, all_cards, all_doms));
 	MEASURE("ap_config-same", 1, configure(&mdev, all_cards, all_doms));
 
-	begin();
-	MUST(for_each_queue(queue_unbind));
-	settle();
-	end();
-	line("unbind", nr_queues(), "%s", "");
-	begin();
-	MUST(for_each_queue(bind));
-	settle();
-	end();
-	line("bind", nr_queues(), "%s", "");
+	bind_all("bind");
 
 	with_guest(&mdev);
 	aqic(&mdev);
