@@ -2,11 +2,12 @@
 #
 # The door for people; the work is in scripts/.
 
-export IMPL KERNEL_SRC TESTS
+export IMPL KERNEL_SRC TESTS SEQUENCE FAULT SEED
 
 help:
 	@echo 'make run        boot the emulated mainframe, configure vfio_ap, show it, clean up'
 	@echo 'make test       KUnit and kselftests on the debug kernel, with the C and the Rust driver'
+	@echo 'make compare    the C and the Rust driver side by side: tests, faults, random sequences'
 	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols'
 	@echo 'make shell      a console in the emulated mainframe'
 	@echo 'make clean      remove what this checkout made (build/)'
@@ -14,6 +15,7 @@ help:
 	@echo
 	@echo 'IMPL=c or IMPL=rust  the driver to take (run, shell: rust; test: both)'
 	@echo 'TESTS="show reset"    of the kselftests, only these programs (test)'
+	@echo 'SEQUENCE= FAULT= SEED=  one sequence; what to make wrong; where to begin (compare)'
 	@echo 'KERNEL_SRC=/path     a Linux 7.3 source tree to take instead of that of Debian'
 	@echo 'VFIO_AP_CACHE=/path  where what is shared is kept'
 
@@ -26,6 +28,9 @@ shell:
 test:
 	@scripts/test
 
+compare:
+	@scripts/compare
+
 check:
 	@scripts/check
 
@@ -35,4 +40,4 @@ clean:
 distclean:
 	@scripts/clean all
 
-.PHONY: help run shell test check clean distclean
+.PHONY: help run shell test compare check clean distclean
