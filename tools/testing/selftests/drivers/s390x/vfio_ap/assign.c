@@ -312,7 +312,7 @@ TEST_F(product, queue_of_the_host_is_named)
 	ASSERT_EQ(-EADDRNOTAVAIL, assign(&self->a, variant->adapter_last,
 					 self->card, self->theirs));
 	log = kmsg_text(self->kmsg);
-	KNOWN_C_FAULT("silent EADDRNOTAVAIL",
+	KNOWN_C_FAULT("N6",
 		      !strstr(log, text("vfio_ap_mdev %s: ", self->a.uuid)) ||
 		      !strstr(log, name));
 }

@@ -25,7 +25,7 @@ FIXTURE_SETUP(extras)
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->other_dom = ap.doms[1];
-	KNOWN_C_FAULT("it has none of this",
+	KNOWN_C_FAULT("N1",
 		      !path_exists("%s/filtered", self->mdev.path));
 }
 

@@ -210,7 +210,7 @@ TEST_F_TIMEOUT(plug, all_at_once_by_ap_config, 120)
 	/* The same again is no change. */
 	ASSERT_EQ(0, mdev_set(&self->mdev, "ap_config", "%s", config));
 	EXPECT_EQ(RC_NORMAL, TAPQ(self->other_card, self->other_dom));
-	KNOWN_C_FAULT("config changes of one ap_config",
+	KNOWN_C_FAULT("N8",
 		      signals > 1 || SIGNALS());
 }
 

@@ -102,7 +102,7 @@ extern const char * const model_faults[];
  */
 bool model_forbids(const struct model *model, const struct op *op);
 
-/* Does the operation; returns 0 or the negative errno that a user gets. */
+/* Does the operation, if it may; returns 0 or the negative errno that a user gets. */
 int model_apply(struct model *model, const struct op *op);
 
 /* What a user then sees, one line for each thing, in @buf. */

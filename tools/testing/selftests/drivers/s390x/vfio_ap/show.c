@@ -229,7 +229,7 @@ TEST_F(show, guest_matrix_depends_on_the_state_alone)
 	ASSERT_EQ(0, assign_all(mdev, "assign_adapter", 2, ap.cards));
 	ASSERT_EQ(0, assign_all(mdev, "assign_domain", 2, ap.doms));
 	ASSERT_EQ(0, mdev_set(mdev, "unassign_domain", "%d", ap.doms[1]));
-	KNOWN_C_FAULT("guest matrix depends on order",
+	KNOWN_C_FAULT("L10",
 		      strcmp(matrix(2, ap.cards, 1, ap.doms),
 			     mdev_get(mdev, "guest_matrix")));
 }

@@ -416,7 +416,7 @@ TEST_F(vfio, one_config_change_for_one_ap_config)
 	EXPECT_STREQ("in use\n", queue_status(ap.cards[2], ap.doms[1]));
 	count = eventfd_count(change);
 	EXPECT_NE(0, count);
-	KNOWN_C_FAULT("config changes of one ap_config", count > 1);
+	KNOWN_C_FAULT("N8", count > 1);
 }
 
 TEST_F(vfio, config_change_for_unbind_and_bind)
