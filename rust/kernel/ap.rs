@@ -208,8 +208,11 @@ impl<'a> AttrGuard<'a> {
         // SAFETY: `ap_attr_mutex` is held, which protects the masks; they have 256 bits.
         let (apm, aqm) = unsafe { (bindings::ap_perms.apm, bindings::ap_perms.aqm) };
 
-        if Mask::from_words(apm).contains(apid) {
-            Mask::from_words(aqm)
+        // CAST: An `unsigned long` of s390 has 64 bits.
+        let mask = |words: [usize; Mask::WORDS]| Mask::from_words(words.map(|word| word as u64));
+
+        if mask(apm).contains(apid) {
+            mask(aqm)
         } else {
             Mask::EMPTY
         }
