@@ -1066,14 +1066,15 @@ static void test_other(void)
 	LC_CODE = 0;
 	LC_ESCAPE_MASK = PSW_64;
 	asm volatile(
+		"	sar	2,%1\n"
 		"	larl	1,1f\n"
 		"	stg	1,0x310\n"
 		"	larl	1,0f\n"
 		"	stg	1,8(%0)\n"
 		"	lpswe	0(%0)\n"
 		"0:	lg	1,0x300\n"
-		"1:\n"
-		: : "a" (psw) : "1", "cc", "memory");
+		"1:	sar	2,%2\n"
+		: : "a" (psw), "d" (2), "d" (0) : "1", "cc", "memory");
 	check_value(LC_CODE, PGM_SPECIAL_OP, "the mode is refused, and we are still here");
 
 	section("virtual addresses");
