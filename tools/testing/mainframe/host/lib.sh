@@ -238,10 +238,11 @@ interrupts()
 		/proc/interrupts
 }
 
-# guest_refused NAME: how many requests got no result.
+# guest_refused NAME: how many requests got no result on the queues it has; those on
+# a queue that has gone go on being refused.
 guest_refused()
 {
-	guest_report "$1" | awk 'NF == 5 { sum += $4 } END { print sum + 0 }'
+	guest_report "$1" | awk 'NF == 5 && $5 != "gone" { sum += $4 } END { print sum + 0 }'
 }
 
 # ap_config UUID CARDS DOMAINS [CONTROL-DOMAINS]: set a device's whole configuration
