@@ -15,6 +15,7 @@
 #include "ap.h"
 #include "vm.h"
 
+#define ZEROS		"0x0000000000000000000000000000000000000000000000000000000000000000"
 #define SECONDS		10
 #define ROUND		64	/* inputs between two looks */
 
@@ -66,9 +67,7 @@ static bool files_fit(const struct mdev *mdev)
 static const char * const corpus[] = {
 	"0x3", "13", "010", "0xffffffffffffffff", "-1", "+0x8\n", "",
 	"0x0,0x0,0x0\n", "0x8,0x04,0x02\n", "0x1000,0x0002,0x0\n", ",,,", "0x,0x,0x",
-	"0x0000000000000000000000000000000000000000000000000000000000000000,"
-	"0x0000000000000000000000000000000000000000000000000000000000000000,"
-	"0x0000000000000000000000000000000000000000000000000000000000000000\n",
+	ZEROS "," ZEROS "," ZEROS "\n",
 };
 
 static size_t mutate(char *buf, size_t size)
