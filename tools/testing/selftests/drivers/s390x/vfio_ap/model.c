@@ -142,10 +142,18 @@ bool model_queue_exists(const struct model *m, int card, int dom)
 	return m->card_there[card] && m->dom_there[dom];
 }
 
-#define for_each_queue(m, card, dom)				\
-	for (int card = 0; card < model_cards; card++)		\
-		for (int dom = 0; dom < model_doms; dom++)	\
-			if (model_queue_exists(m, card, dom))
+/* The queue after queue @n, -1 for the first; -1 if there is none any more. */
+static int next_queue(const struct model *m, int n)
+{
+	while (++n < MODEL_IDS * MODEL_IDS) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
+		if (card < model_cards && dom < model_doms &&
+		    model_queue_exists(m, card, dom))
+			return n;
+	}
+	return -1;
+}
 
 static bool is_bound(const struct model *m, int card_id, int dom_id)
 {
@@ -216,8 +224,9 @@ static void effective(const struct model *m, struct model_mdev *mdev)
 	}
 	if (mdev->open && mdev->life == MDEV_GOING &&
 	    !wrong("a device that was asked for keeps its queues")) {
-		memset(&mdev->guest_apm, 0, sizeof(mdev->guest_apm));
-		mdev->guest_aqm = mdev->guest_adm = mdev->guest_apm;
+		mdev->guest_apm = (struct ap_mask){};
+		mdev->guest_aqm = (struct ap_mask){};
+		mdev->guest_adm = (struct ap_mask){};
 	}
 }
 
@@ -274,7 +283,8 @@ static void c_unplug(struct model *m, struct model_mdev *mdev,
 		     struct ap_mask apm, struct ap_mask aqm,
 		     const struct model_mdev *old)
 {
-	for_each_queue(m, card, dom) {
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
 		struct model_queue *q = &m->queue[card][dom];
 		int a = model_card[card], d = model_dom[dom];
 		bool had = mask_test(&old->apm, a) && mask_test(&old->aqm, d);
@@ -298,7 +308,8 @@ static void c_unplug(struct model *m, struct model_mdev *mdev,
 
 static void c_link(struct model *m, int mdev)
 {
-	for_each_queue(m, card, dom) {
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
 		struct model_queue *q = &m->queue[card][dom];
 
 		if (q->driver == DRIVER_VFIO &&
@@ -346,17 +357,23 @@ static void bind(struct model *m, int card, int dom, bool scan)
 
 static bool anything_unbound(const struct model *m)
 {
-	for_each_queue(m, card, dom)
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		if (!m->queue[card][dom].driver)
 			return true;
+	}
 	return false;
 }
 
 static bool any_override(const struct model *m)
 {
-	for_each_queue(m, card, dom)
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		if (m->queue[card][dom].override)
 			return true;
+	}
 	return false;
 }
 
@@ -373,8 +390,11 @@ void model_start(struct model *m, bool c)
 		m->card_there[i] = i != MODEL_HOT;
 	for (int i = 0; i < model_doms; i++)
 		m->dom_there[i] = i != MODEL_HOT;
-	for_each_queue(m, card, dom)
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		bind(m, card, dom, false);
+	}
 }
 
 /* Numbers, as the kernel reads them: one newline at the end may be. */
@@ -435,7 +455,9 @@ static int parse_config(const char *s, struct ap_mask mask[3])
 		const char *comma = memchr(s, ',', len);
 		size_t part = comma ? (size_t)(comma - s) : len;
 
-		if (!!comma != (i < 2) || parse_mask(s, part, &mask[i]))
+		bool last = i == 2;
+
+		if (last == !!comma || parse_mask(s, part, &mask[i]))
 			return -EINVAL;
 		s += part + !!comma;
 		len -= part + !!comma;
@@ -634,7 +656,9 @@ static int set_mask(struct model *m, const struct op *op)
 			return -EBUSY;
 	}
 	*mask = new;
-	for_each_queue(m, card, dom) {
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		if (driver_for(m, card, dom) != m->queue[card][dom].driver) {
 			unbind(m, card, dom);
 			bind(m, card, dom, false);
@@ -762,9 +786,12 @@ static int unload(struct model *m)
 			return -EAGAIN;
 	for (int i = 0; i < MODEL_MDEVS; i++)
 		remove_mdev(m, i);
-	for_each_queue(m, card, dom)
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		if (m->queue[card][dom].driver == DRIVER_VFIO)
 			unbind(m, card, dom);
+	}
 	m->loaded = false;
 	return 0;
 }
@@ -775,9 +802,12 @@ static int load(struct model *m)
 		return -EEXIST;
 	m->loaded = true;
 	/* Of what has no driver, the new driver gets what it may have. */
-	for_each_queue(m, card, dom)
+	for (int n = next_queue(m, -1); n >= 0; n = next_queue(m, n)) {
+		int card = n / MODEL_IDS, dom = n % MODEL_IDS;
+
 		if (!m->queue[card][dom].driver && driver_for(m, card, dom) == DRIVER_VFIO)
 			bind(m, card, dom, false);
+	}
 	return 0;
 }
 
