@@ -225,8 +225,8 @@ impl Tables {
         }
     }
 
-    /// Changes a queue and keeps what is derived from it: the grids, and whether its owner has to be
-    /// looked at again.
+    /// Changes a queue and keeps what is derived from it: the grids, and whether its owner has to
+    /// be looked at again.
     pub(crate) fn with_queue<R>(
         &mut self,
         apqn: Apqn,
