@@ -49,11 +49,13 @@ TEST_F(hotplug, card_comes_and_goes)
 	EXPECT_TRUE(mdev_guest_has(mdev, 1, cards, 1, &self->dom));
 
 	ASSERT_TRUE(qmp_add_card(self->qmp, self->new_card, "cex8"));
-	EXPECT_TRUE(wait_for(mdev_guest_has(mdev, 2, cards, 1, &self->dom)));
+	EXPECT_TRUE(wait_for(!ap_rescan() &&
+			     mdev_guest_has(mdev, 2, cards, 1, &self->dom)));
 	EXPECT_STREQ("assigned\n", queue_status(self->new_card, self->dom));
 
 	ASSERT_TRUE(qmp_remove_new(self->qmp));
-	EXPECT_TRUE(wait_for(mdev_guest_has(mdev, 1, cards, 1, &self->dom)));
+	EXPECT_TRUE(wait_for(!ap_rescan() &&
+			     mdev_guest_has(mdev, 1, cards, 1, &self->dom)));
 	EXPECT_TRUE(wait_for(!path_exists("%s", queue_path(self->new_card,
 							   self->dom))));
 	EXPECT_STREQ(matrix, mdev_get(mdev, "matrix"));

@@ -12,7 +12,7 @@
 #include "ap.h"
 #include "vm.h"
 
-#define SECONDS		15
+#define SECONDS		5
 
 /* A worker does one round of its work. */
 typedef void worker(void);
