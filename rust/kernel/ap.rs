@@ -524,9 +524,10 @@ impl<T: Driver> Adapter<T> {
         new: *mut bindings::ap_config_info,
         old: *mut bindings::ap_config_info,
     ) {
-        // SAFETY: The bus passes two valid QCI blocks, and calls without `ap_attr_mutex`.
-        let (new, old, mut held) =
-            unsafe { (Config::from_raw(new), Config::from_raw(old), Held::assume()) };
+        // SAFETY: The bus passes two valid QCI blocks.
+        let (new, old) = unsafe { (Config::from_raw(new), Config::from_raw(old)) };
+        // SAFETY: The bus calls this without `ap_attr_mutex`.
+        let mut held = unsafe { Held::assume() };
 
         // SAFETY: This is a callback of the AP bus.
         T::on_config_changed(unsafe { Self::shared() }, new, old, &mut held);
@@ -536,9 +537,10 @@ impl<T: Driver> Adapter<T> {
         new: *mut bindings::ap_config_info,
         old: *mut bindings::ap_config_info,
     ) {
-        // SAFETY: The bus passes two valid QCI blocks, and calls without `ap_attr_mutex`.
-        let (new, old, mut held) =
-            unsafe { (Config::from_raw(new), Config::from_raw(old), Held::assume()) };
+        // SAFETY: The bus passes two valid QCI blocks.
+        let (new, old) = unsafe { (Config::from_raw(new), Config::from_raw(old)) };
+        // SAFETY: The bus calls this without `ap_attr_mutex`.
+        let mut held = unsafe { Held::assume() };
 
         // SAFETY: This is a callback of the AP bus.
         T::on_scan_complete(unsafe { Self::shared() }, new, old, &mut held);

@@ -254,8 +254,7 @@ impl<T: Driver> BoundDriver<T> {
 
     extern "C" fn probe_callback(dev: *mut bindings::device) -> c_int {
         // SAFETY: The driver core passes a valid device, locked for the duration of the call.
-        let dev: &device::Device<device::CoreInternal<'_>> =
-            unsafe { device::Device::from_raw(dev) };
+        let dev = unsafe { device::Device::<device::CoreInternal<'_>>::from_raw(dev) };
 
         from_result(|| {
             dev.set_drvdata_with(|| T::probe(dev))?;
@@ -265,8 +264,7 @@ impl<T: Driver> BoundDriver<T> {
 
     extern "C" fn post_unbind_callback(dev: *mut bindings::device) {
         // SAFETY: The driver core passes a valid device, locked for the duration of the call.
-        let dev: &device::Device<device::CoreInternal<'_>> =
-            unsafe { device::Device::from_raw(dev) };
+        let dev = unsafe { device::Device::<device::CoreInternal<'_>>::from_raw(dev) };
 
         // SAFETY: Data of this type was stored by `probe_callback()`.
         drop(unsafe { dev.drvdata_obtain::<T::Data>() });

@@ -70,15 +70,8 @@ enum {
 #define ECA_AIV		0x00200000
 #define ECA_APIE	0x00000008
 #define ICTL_OPEREXC	0x80000000
-#define PSW_IO		0x0200000000000000UL
-#define PSW_PER		0x4000000000000000UL
 #define CR0_CKC		0x800UL
 #define CR0_CPU_TIMER	0x400UL
-
-enum {
-	PGM_PROTECTION = 4,
-	PGM_PAGE = 0x11,
-};
 
 static void guest_init(struct guest *g)
 {
