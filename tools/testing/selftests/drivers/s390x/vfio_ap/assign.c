@@ -480,4 +480,39 @@ TEST_F(product, assigned_twice_is_not_checked_again)
 	EXPECT_EQ(0, count_lines_with(kmsg_text(self->kmsg), "vfio_ap_mdev"));
 }
 
+/* What is refused again and again is not said each time, but to each who asks. */
+TEST(messages_are_limited)
+{
+	const int card = ap.cards[0], dom = ap.doms[0];
+	const char *message_b, *message_c, *log;
+	struct mdev a, b, c;
+	int kmsg;
+
+	ASSERT_EQ(0, ap_restore());
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	ASSERT_EQ(0, mdev_create(&a));
+	ASSERT_EQ(0, mdev_create(&b));
+	ASSERT_EQ(0, mdev_create(&c));
+	ASSERT_EQ(0, mdev_assign(&a, card, dom));
+	ASSERT_EQ(0, mdev_set(&b, "assign_domain", "%d", dom));
+	ASSERT_EQ(0, mdev_set(&c, "assign_domain", "%d", dom));
+	message_b = text(SHARING_MESSAGE, b.uuid, queue_name(card, dom), a.uuid);
+	message_c = text(SHARING_MESSAGE, c.uuid, queue_name(card, dom), a.uuid);
+
+	for (int i = 0; i < 200; i++)
+		ASSERT_EQ(-EADDRINUSE, mdev_set(&b, "assign_adapter", "%d", card));
+	ASSERT_EQ(-EADDRINUSE, mdev_set(&c, "assign_adapter", "%d", card));
+	log = kmsg_text(kmsg);
+	EXPECT_LE(1, count_lines_with(log, message_b));
+	EXPECT_EQ(1, count_lines_with(log, message_c));
+	KNOWN_C_FAULT("L9", count_lines_with(log, message_b) == 200);
+
+	/* After a while, it is news again. */
+	sleep(6);
+	ASSERT_EQ(-EADDRINUSE, mdev_set(&b, "assign_adapter", "%d", card));
+	EXPECT_EQ(1, count_lines_with(kmsg_text(kmsg), message_b));
+	EXPECT_EQ(0, ap_restore());
+}
+
 AP_MAIN(2)
