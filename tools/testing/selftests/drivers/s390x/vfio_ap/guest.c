@@ -535,6 +535,30 @@ bool card_behaves(int qmp, int card)
 	return ok;
 }
 
+int guests_begin(void)
+{
+	int ret = ap_restore();
+
+	if (ret)
+		return ret;
+	vm_need_modules();
+	ret = qmp_open();
+	if (ret >= 0)
+		clear_violations(ret);
+	return ret;
+}
+
+int guests_end(void)
+{
+	int qmp = qmp_open(), ret;
+
+	if (qmp < 0)
+		return qmp;
+	ret = card_behaves(qmp, ap.cards[0]) ? violations(qmp) : -EIO;
+	close(qmp);
+	return ap_restore() ?: ret;
+}
+
 pid_t start_process(int (*fn)(void *arg), void *arg)
 {
 	pid_t pid = fork();

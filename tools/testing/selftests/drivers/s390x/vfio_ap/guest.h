@@ -85,6 +85,10 @@ int guest_receive(struct guest *guest, int card, int dom);	/* DQAP */
 /* A request, and its reply, waited for. */
 int guest_use(struct guest *guest, int card, int dom);
 
+/* How long an interrupt may take, and how long to look for one that must not come. */
+#define IRQ_MS		10000
+#define NO_IRQ_MS	300
+
 /*
  * Waits for an I/O interruption of one of the subclasses in @isc_mask (0x80 is
  * subclass 0).  Returns the subclass, or a negative errno: -ETIME.
@@ -110,6 +114,14 @@ unsigned long violations(int qmp);
 void clear_violations(int qmp);
 /* Makes a card what it was: nothing forced, nothing stuck. */
 bool card_behaves(int qmp, int card);
+
+/*
+ * The beginning of a test with guests: the machine is as it was, no violation so
+ * far.  Returns the port to the emulator.
+ */
+int guests_begin(void);
+/* Its end: the same again.  Returns how many violations there were. */
+int guests_end(void);
 
 /*
  * What faults C1, C3, C5 and M2 of the C driver look like in the kernel log, for

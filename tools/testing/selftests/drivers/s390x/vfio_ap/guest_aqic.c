@@ -12,11 +12,6 @@
 #include "qmp.h"
 
 #define ISC		3
-#define ISC_BIT(isc)	(0x80 >> (isc))
-
-#define IRQ_MS		10000
-#define NO_IRQ_MS	300
-
 #define DEBUG_LOG	"/sys/kernel/debug/s390dbf/vfio_ap/sprintf"
 
 FIXTURE(aqic) {
@@ -28,20 +23,11 @@ FIXTURE(aqic) {
 	long pinned;		/* before the guest had anything */
 };
 
-static int assign(const struct mdev *mdev, int card, int dom)
-{
-	return mdev_set(mdev, "assign_adapter", "%d", card) ?:
-	       mdev_set(mdev, "assign_domain", "%d", dom);
-}
-
 FIXTURE_SETUP(aqic)
 {
-	ASSERT_EQ(0, ap_restore());
 	expect_faults(GUEST_FAULTS);
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->other_dom = ap.doms[1];
@@ -49,7 +35,7 @@ FIXTURE_SETUP(aqic)
 	self->other_queue = qmp_queue(self->qmp, self->card, self->other_dom);
 	ASSERT_STRNE("", self->queue);
 	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	ASSERT_EQ(0, guest_create(&self->guest));
@@ -58,13 +44,8 @@ FIXTURE_SETUP(aqic)
 
 FIXTURE_TEARDOWN_PARENT(aqic)
 {
-	int qmp = qmp_open();
-
-	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
-	EXPECT_EQ(0, violations(qmp));
-	EXPECT_EQ(0, ap_restore());
+	EXPECT_EQ(0, guests_end());
 	expected_faults_end();
-	close(qmp);
 }
 
 #define ATTACH() \
@@ -249,18 +230,15 @@ FIXTURE_VARIANT_ADD(refused, unknown) { .rc = 0x7e };
 
 FIXTURE_SETUP(refused)
 {
-	ASSERT_EQ(0, ap_restore());
 	expect_faults(GUEST_FAULTS);
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->queue = qmp_queue(self->qmp, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
 	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	ASSERT_EQ(0, guest_create(&self->guest));
 	self->pinned = pinned_pages();
 	ASSERT_EQ(0, guest_attach(&self->guest, &self->mdev, false));
@@ -268,13 +246,8 @@ FIXTURE_SETUP(refused)
 
 FIXTURE_TEARDOWN_PARENT(refused)
 {
-	int qmp = qmp_open();
-
-	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
-	EXPECT_EQ(0, violations(qmp));
-	EXPECT_EQ(0, ap_restore());
+	EXPECT_EQ(0, guests_end());
 	expected_faults_end();
-	close(qmp);
 }
 
 TEST_F_TIMEOUT(refused, enable_pins_nothing, 120)
@@ -363,7 +336,7 @@ static int again(const struct mdev *mdev)
 do {									\
 	ASSERT_EQ(0, again(&self->mdev));				\
 	ASSERT_EQ(0, mdev_create(&self->mdev));				\
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));	\
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));	\
 	ATTACH();							\
 	kmsg_text(self->kmsg);						\
 } while (0)

@@ -46,8 +46,7 @@ FIXTURE_VARIANT_ADD(plug, cdev) {
 static int attach(struct plug_data *self, bool cdev)
 {
 	return mdev_create(&self->mdev) ?:
-	       mdev_set(&self->mdev, "assign_adapter", "%d", self->card) ?:
-	       mdev_set(&self->mdev, "assign_domain", "%d", self->dom) ?:
+	       mdev_assign(&self->mdev, self->card, self->dom) ?:
 	       guest_attach(&self->guest, &self->mdev, cdev);
 }
 
@@ -61,12 +60,9 @@ static int attach_again(struct plug_data *self, bool cdev)
 
 FIXTURE_SETUP(plug)
 {
-	ASSERT_EQ(0, ap_restore());
 	expect_faults(GUEST_FAULTS);
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->other_card = ap.cards[1];
 	self->dom = ap.doms[0];
@@ -85,16 +81,12 @@ FIXTURE_SETUP(plug)
 
 FIXTURE_TEARDOWN_PARENT(plug)
 {
-	int qmp = qmp_open();
-
-	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
-	EXPECT_EQ(0, violations(qmp));
+	EXPECT_EQ(0, guests_end());
 	EXPECT_TRUE(wait_for(!ap_rescan() && ap_bindings_settled() &&
 			     path_exists("%s", queue_path(ap.cards[0],
 							  ap.doms[0]))));
 	EXPECT_EQ(0, ap_restore());
 	expected_faults_end();
-	close(qmp);
 }
 
 #define SET(_attr, _id) \

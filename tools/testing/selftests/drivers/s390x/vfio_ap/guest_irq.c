@@ -17,11 +17,6 @@
 #define OTHER_ISC	5
 #define ISC_BIT(isc)	(0x80 >> (isc))
 
-#define IRQ_MS		10000
-#define NO_IRQ_MS	300
-
-#define DEBUG_LOG	"/sys/kernel/debug/s390dbf/vfio_ap/sprintf"
-
 FIXTURE(irq) {
 	struct mdev mdev;
 	struct guest guest;
@@ -46,19 +41,10 @@ FIXTURE_VARIANT_ADD(irq, cdev) {
 	.cdev = true,
 };
 
-static int assign(const struct mdev *mdev, int card, int dom)
-{
-	return mdev_set(mdev, "assign_adapter", "%d", card) ?:
-	       mdev_set(mdev, "assign_domain", "%d", dom);
-}
-
 FIXTURE_SETUP(irq)
 {
-	ASSERT_EQ(0, ap_restore());
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->other_dom = ap.doms[1];
@@ -66,7 +52,7 @@ FIXTURE_SETUP(irq)
 	self->other_queue = qmp_queue(self->qmp, self->card, self->other_dom);
 	ASSERT_STRNE("", self->queue);
 	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	ASSERT_EQ(0, guest_create(&self->guest));
@@ -75,12 +61,7 @@ FIXTURE_SETUP(irq)
 
 FIXTURE_TEARDOWN_PARENT(irq)
 {
-	int qmp = qmp_open();
-
-	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
-	EXPECT_EQ(0, violations(qmp));
-	EXPECT_EQ(0, ap_restore());
-	close(qmp);
+	EXPECT_EQ(0, guests_end());
 }
 
 #define ATTACH() \

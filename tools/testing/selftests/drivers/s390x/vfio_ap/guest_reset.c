@@ -35,20 +35,11 @@ FIXTURE(pair) {
 /* The same as a type that functions can name. */
 #define pair_data _test_data_pair
 
-static int assign(const struct mdev *mdev, int card, int dom)
-{
-	return mdev_set(mdev, "assign_adapter", "%d", card) ?:
-	       mdev_set(mdev, "assign_domain", "%d", dom);
-}
-
 FIXTURE_SETUP(pair)
 {
-	ASSERT_EQ(0, ap_restore());
 	expect_faults(GUEST_FAULTS);
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->other_card = ap.cards[1];
 	self->dom = ap.doms[0];
@@ -58,8 +49,8 @@ FIXTURE_SETUP(pair)
 	ASSERT_STRNE("", self->queue);
 	ASSERT_EQ(0, mdev_create(&self->mdev));
 	ASSERT_EQ(0, mdev_create(&self->other));
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));
-	ASSERT_EQ(0, assign(&self->other, self->other_card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->other, self->other_card, self->dom));
 	ASSERT_EQ(0, guest_create(&self->guest));
 	ASSERT_EQ(0, guest_create(&self->other_guest));
 	self->kmsg = kmsg_open();
@@ -69,17 +60,13 @@ FIXTURE_SETUP(pair)
 
 FIXTURE_TEARDOWN_PARENT(pair)
 {
-	int qmp = qmp_open();
-
-	EXPECT_TRUE(card_behaves(qmp, ap.cards[0]));
-	EXPECT_EQ(0, ap_restore());
+	EXPECT_LE(0, guests_end());
 	/* Whatever a test did to them: each queue is clean when bound anew. */
 	for (int i = 0; i < ap.nr_given; i++) {
 		EXPECT_EQ(0, queue_unbind(ap.cards[0], ap.doms[i]));
 		EXPECT_EQ(0, queue_bind(ap.cards[0], ap.doms[i], "vfio_ap"));
 	}
 	expected_faults_end();
-	close(qmp);
 }
 
 #define ATTACH(_guest, _mdev) \
@@ -318,18 +305,15 @@ FIXTURE_VARIANT_ADD(slow, tapq_state_change) { "tapq:0a:3", "M3" };
 
 FIXTURE_SETUP(slow)
 {
-	ASSERT_EQ(0, ap_restore());
 	expect_faults(GUEST_FAULTS);
-	vm_need_modules();
-	self->qmp = qmp_open();
-	ASSERT_LE(0, self->qmp) TH_LOG("the port to the emulator");
-	clear_violations(self->qmp);
+	self->qmp = guests_begin();
+	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->queue = qmp_queue(self->qmp, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
 	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	ASSERT_EQ(0, guest_create(&self->guest));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
