@@ -467,7 +467,99 @@ static void test_type6(void)
 	nqap(LAST | EP11, 1, request, 88 + 32);
 	r = dqap(FIRST | EP11, reply, sizeof(reply));
 	check(reply[1] == 0x86 && reply[48 + 2] == 4 && reply[48 + 32] == 0x30 &&
-	      reply[48 + 51] == 0x54 && r.r6 == (u64)reply + 48 + 52, "EP11 too");
+	      reply[48 + 53] == 0x54 && r.r6 == (u64)reply + 48 + 54, "EP11 too");
+}
+
+/* A request to CCA with one keyword; returns the length of the reply. */
+static u64 ask_cca(const char *function, const char *keyword, unsigned int data_len)
+{
+	struct result r;
+
+	memset(request, 0, sizeof(request));
+	request[1] = 0x06;
+	request[19] = 88;
+	request[59] = 220 + 12;
+	request[88 + 1] = 220;
+	request[88 + 2] = 2;
+	memcpy(request + 88 + 28, &data_len, 4);
+	memcpy(request + 88 + 220, function, 2);
+	request[88 + 223] = 10;
+	memcpy(request + 88 + 224, keyword, 8);
+	nqap(LAST | CCA, 1, request, 88 + 220 + 12);
+	r = dqap(FIRST | CCA, reply, sizeof(reply));
+	return r.r6 - (u64)reply;
+}
+
+/* A request to EP11 for information; returns the length of the reply. */
+static u64 ask_ep11(unsigned int domain, unsigned int query)
+{
+	static const u8 payload[] = {
+		0x30, 0x82, 0, 24, 4, 4, 0, 1, 0, 38, 4, 4, 0, 0, 0, 0,
+		4, 4, 0, 0, 0, 0, 4, 4, 0, 0, 0, 0,
+	};
+	struct result r;
+
+	memset(request, 0, sizeof(request));
+	request[1] = 0x06;
+	request[19] = 88;
+	request[59] = 32 + sizeof(payload);
+	request[88 + 1] = 32;
+	request[88 + 2] = 4;
+	memcpy(request + 88 + 32, payload, sizeof(payload));
+	memcpy(request + 88 + 32 + 12, &domain, 4);
+	memcpy(request + 88 + 32 + 18, &query, 4);
+	nqap(LAST | EP11, 1, request, 88 + 32 + sizeof(payload));
+	r = dqap(FIRST | EP11, reply, sizeof(reply));
+	return r.r6 - (u64)reply;
+}
+
+/* What Linux asks coprocessors about themselves, and for random numbers */
+static void test_queries(void)
+{
+	static u8 first[64];
+	u8 *parameters = reply + 48 + 220;
+	int empty = 1;
+
+	section("queries of coprocessors");
+	check_value(ask_cca("FQ", "STATICSA", 0), 48 + 220 + 2 + 2 + 80 + 2 + 204,
+		    "CCA's STATICSA is as long as it should be");
+	check(reply[48 + 145] == 0 && parameters[3] == 2 + 80 && parameters[85] == 206,
+	      "its lengths");
+	check(equal(parameters + 4, "TCG00006", 8), "its serial number");
+	for (int i = 4; i < 10; i++)
+		empty &= parameters[4 + i * 8] == '1';
+	check(empty, "its master keys are empty");
+	check_value(ask_cca("FQ", "STATICSB", 0), 48 + 220 + 2 + 2 + 104 + 2 + 240,
+		    "CCA's STATICSB is as long as it should be");
+	ask_cca("FQ", "STATICSZ", 0);
+	check(reply[48 + 145] == 8 && reply[48 + 147] == 66, "an unknown query");
+
+	check_value(ask_cca("RL", "RANDOM  ", 64), 48 + 226 + 64, "random numbers");
+	check(reply[27] == 64 && reply[48 + 145] == 0 &&
+	      *(unsigned int *)(reply + 28) == 48 + 226, "as data of their own");
+	memcpy(first, reply + 48 + 226, 64);
+	ask_cca("RL", "RANDOM  ", 64);
+	check(!equal(first, reply + 48 + 226, 64), "others the next time");
+	check_value(ask_cca("RL", "RANDOM  ", 8192), 48 + 226 + 8192, "the most of them");
+	ask_cca("RL", "RANDOM  ", 8193);
+	check(reply[48 + 145] == 8 && reply[48 + 147] == 66, "not more");
+	ask_cca("RL", "RANDOM  ", 0);
+	check(reply[48 + 145] == 8, "not none");
+	ask_cca("RL", "ODD     ", 8);
+	check(reply[48 + 145] == 8, "not with parity");
+
+	parameters = reply + 48 + 32;
+	check_value(ask_ep11(0, 1), 48 + 32 + 4 + 18 + 4 + 196,
+		    "EP11's module is as long as it should be");
+	check(parameters[21] == 0 && parameters[22] == 4 && parameters[25] == 196 &&
+	      parameters[3] == 18 + 4 + 196, "its return code and lengths");
+	check(parameters[29] == 4 && equal(parameters + 26 + 108, "TCG00007        ", 16),
+	      "its API and serial number");
+	check_value(ask_ep11(4, 3), 48 + 32 + 4 + 18 + 4 + 80,
+		    "EP11's domain is as long as it should be");
+	check(parameters[15] == 4 && parameters[29] == 4, "its number");
+	check_value(ask_ep11(4, 7), 48 + 32 + 4 + 18, "an unknown query of EP11");
+	check(parameters[21] == 0x54, "its return code");
 }
 
 static void test_addressing(void)
@@ -1127,6 +1219,7 @@ int main(void)
 		test_messages();
 		test_rsa();
 		test_type6();
+		test_queries();
 		test_addressing();
 		test_reset();
 		test_responses();
