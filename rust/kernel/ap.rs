@@ -575,3 +575,37 @@ impl<T: Driver> Registration<T> {
         })
     }
 }
+
+#[macros::kunit_tests(rust_ap)]
+mod tests {
+    use super::*;
+
+    /// The numbers of QCI count where APXA is installed only; the masks do always.
+    #[test]
+    fn highest_numbers() {
+        const APXA: u32 = 0x4000_0000;
+
+        for (flags, max_apid, max_apqi) in [(0, 63, 15), (!APXA, 63, 15), (APXA, 200, 100)] {
+            let mut info = bindings::ap_config_info::default();
+            info.__bindgen_anon_1.flags = flags;
+            info.na = 200;
+            info.nd = 100;
+            info.apm[0] = 0x8000_0000;
+            info.aqm[7] = 1;
+            info.adm[1] = 0x8000_0000;
+
+            // SAFETY: `info` is valid.
+            let config = unsafe { Config::from_raw(&info) };
+            assert_eq!(
+                config,
+                Config {
+                    apm: Mask::single(0),
+                    aqm: Mask::single(255),
+                    adm: Mask::single(32),
+                    max_apid,
+                    max_apqi,
+                }
+            );
+        }
+    }
+}

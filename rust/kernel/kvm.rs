@@ -87,6 +87,16 @@ unsafe impl AlwaysRefCounted for Kvm {
     }
 }
 
+/// Returns the adapters and the domains that a CRYCB has room for, by its designation.
+#[inline]
+fn room(crycbd: u32) -> (ap::Mask, ap::Mask) {
+    if crycbd & bindings::CRYCB_FORMAT_MASK == bindings::CRYCB_FORMAT2 {
+        (ap::Mask::ALL, ap::Mask::ALL)
+    } else {
+        (ap::Mask::up_to(63), ap::Mask::up_to(15))
+    }
+}
+
 impl Kvm {
     /// Borrows a VM from its C pointer.
     ///
@@ -110,13 +120,7 @@ impl Kvm {
     #[inline]
     pub fn crycb_room(&self) -> (ap::Mask, ap::Mask) {
         // SAFETY: By the type invariant, the VM is valid; `crycbd` is set when the VM is made.
-        let crycbd = unsafe { (*self.0.get()).arch.crypto.crycbd };
-
-        if crycbd & bindings::CRYCB_FORMAT_MASK == bindings::CRYCB_FORMAT2 {
-            (ap::Mask::ALL, ap::Mask::ALL)
-        } else {
-            (ap::Mask::up_to(63), ap::Mask::up_to(15))
-        }
+        room(unsafe { (*self.0.get()).arch.crypto.crycbd })
     }
 
     /// Takes `kvm->lock`. Sleeps.
@@ -375,5 +379,25 @@ impl Drop for Gisc {
     fn drop(&mut self) {
         // SAFETY: The VM is valid, and the subclass was registered in `register()`.
         unsafe { bindings::kvm_s390_gisc_unregister(self.kvm.0.get(), self.gisc.into()) };
+    }
+}
+
+#[macros::kunit_tests(rust_kvm)]
+mod tests {
+    use super::*;
+
+    /// The format is in the two rightmost bits, whatever the address.
+    #[test]
+    fn crycb_formats() {
+        let (small, all) = (
+            (ap::Mask::up_to(63), ap::Mask::up_to(15)),
+            (ap::Mask::ALL, ap::Mask::ALL),
+        );
+
+        for address in [0, 0x1000, 0x7fff_f000] {
+            assert_eq!(room(address | bindings::CRYCB_FORMAT0), small);
+            assert_eq!(room(address | bindings::CRYCB_FORMAT1), small);
+            assert_eq!(room(address | bindings::CRYCB_FORMAT2), all);
+        }
     }
 }

@@ -124,7 +124,7 @@ pub trait Attribute: 'static {
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// Stores the value; `text` is what was written, whole or nothing.
+    /// Stores the value; `text` is what was written, up to the first NUL.
     fn store(
         _data: &Self::Data,
         _dev: &Device,
@@ -276,9 +276,6 @@ impl<A: Attribute> Entry<A> {
     ) -> isize {
         // SAFETY: sysfs ends what was written with a NUL.
         let text = unsafe { CStr::from_char_ptr(buf) };
-        if text.count_bytes() != count {
-            return EINVAL.to_errno() as isize;
-        }
 
         // SAFETY: This is an attribute registered through `groups()`.
         match unsafe { with_data(dev, |data, dev, held| A::store(data, dev, text, held)) } {

@@ -322,6 +322,11 @@ impl<T: Operations> PinnedPage<T> {
         unsafe { bindings::uv_pin_shared(self.address() as c_ulong) == 0 }
     }
 
+    /// Returns the device whose user has the page.
+    pub(crate) fn device(&self) -> &device::Device {
+        self.dev.device()
+    }
+
     /// Keeps the page from ever being used for something else.
     pub(crate) fn keep_forever(&self) {
         // SAFETY: The page is pinned, so it can be referenced.

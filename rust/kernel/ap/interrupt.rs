@@ -146,7 +146,8 @@ impl<T: vfio::Operations> Drop for GuestInterrupt<T> {
         if self.state != State::Off {
             // Rather lose a page and the VM's structure than let hardware write to what is
             // somebody else's by then.
-            pr_err!(
+            dev_err!(
+                self.page.device(),
                 "queue {}: interrupts cannot be turned off, a page of memory is lost\n",
                 self.apqn
             );
