@@ -278,6 +278,35 @@ TEST_F(extras, pollers_wake_up_when_a_queue_goes)
 	EXPECT_TRUE(woken_up(&filtered));
 }
 
+/* The reason changes, and what is left out does not. */
+TEST_F(extras, pollers_wake_up_when_a_queue_out_of_order_goes)
+{
+	const char *queue;
+	struct poller filtered;
+	struct vdev vdev;
+	struct vm vm;
+	int qmp;
+
+	vm_need_modules();
+	qmp = qmp_open();
+	ASSERT_LE(0, qmp) TH_LOG("the port to the emulator");
+	queue = qmp_queue(qmp, self->card, self->dom);
+	ASSERT_EQ(0, vm_create(&vm));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, vdev_open(&vdev, &self->mdev, false, &vm));
+	EXPECT_TRUE(qmp_set(qmp, queue, "force", "\"zapq:01:*\""));
+	vdev_close(&vdev);
+	close(qmp);
+	EXPECT_TRUE(qmp_restore());
+	ASSERT_TRUE(watch(&filtered, mdev_attr(&self->mdev, "filtered")));
+	ASSERT_EQ(0, queue_unbind(self->card, self->dom));
+	EXPECT_TRUE(woken_up(&filtered));
+	ASSERT_TRUE(watch(&filtered, mdev_attr(&self->mdev, "filtered")));
+	ASSERT_EQ(0, queue_bind(self->card, self->dom, "vfio_ap"));
+	EXPECT_TRUE(woken_up(&filtered));
+	EXPECT_TRUE(wait_for(!*mdev_get(&self->mdev, "filtered")));
+}
+
 TEST_F(extras, pollers_of_a_queue_wake_up)
 {
 	const char *queue = queue_path(self->card, self->dom);

@@ -436,6 +436,14 @@ static int other_assign(struct pair_data *self)
 	return mdev_set(&self->other, "assign_domain", "%d", self->other_dom);
 }
 
+/* What the first one has: a refusal has nothing to wait for. */
+static int other_take(struct pair_data *self)
+{
+	int ret = mdev_set(&self->other, "assign_adapter", "%d", self->card);
+
+	return ret == -EADDRINUSE ? 0 : ret ?: -EBADMSG;
+}
+
 static int other_read(struct pair_data *self)
 {
 	return *mdev_get(&self->other, "guest_matrix") == '<';
@@ -472,6 +480,10 @@ FIXTURE_VARIANT_ADD(stuck, reset_and_close) {
 
 FIXTURE_VARIANT_ADD(stuck, reset_and_assign) {
 	reset_first, other_assign, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, reset_and_take) {
+	reset_first, other_take, true
 };
 
 FIXTURE_VARIANT_ADD(stuck, reset_and_read) {

@@ -79,6 +79,35 @@ TEST_F(reset, reset_zeroizes_each_queue)
 	EXPECT_EQ(before_second + 1, zeroized(self->qmp, second));
 }
 
+/* Resets the device many times; returns how often that failed. */
+static int resets_that_fail(const struct vdev *vdev)
+{
+	int failed = 0;
+
+	for (int i = 0; i < 25; i++)
+		failed += vdev_ioctl(vdev, VFIO_DEVICE_RESET, NULL) != 0;
+	return failed;
+}
+
+/* Each may find the other one's reset under way, and neither a queue out of order. */
+TEST_F(reset, two_resets_at_once)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, OPEN());
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-polls", "2"));
+	pid = fork();
+	if (!pid)
+		_exit(resets_that_fail(&self->vdev));
+	EXPECT_EQ(0, resets_that_fail(&self->vdev));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-polls", "0"));
+	EXPECT_TRUE(mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom));
+}
+
 TEST_F(reset, close_zeroizes)
 {
 	unsigned long before;
