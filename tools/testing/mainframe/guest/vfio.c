@@ -106,8 +106,10 @@ static void *watch_device(void *arg)
 		if (poll(pfd, NUM_IRQS, -1) < 0)
 			continue;
 		if (pfd[IRQ_CONFIG_CHANGE].revents &&
-		    read(device->irq[IRQ_CONFIG_CHANGE], &count, sizeof(count)) > 0)
+		    read(device->irq[IRQ_CONFIG_CHANGE], &count, sizeof(count)) > 0) {
 			fprintf(stderr, "vmm: %s: configuration changed\n", device->name);
+			css_ap_config_changed();
+		}
 		if (pfd[IRQ_REQUEST].revents) {
 			fprintf(stderr, "vmm: %s: given back\n", device->name);
 			if (device->cdev)

@@ -3,8 +3,8 @@
  * A small virtual machine monitor for tests: KVM, a console, and mediated
  * devices.  It runs a Linux kernel image, or a guest of a few instructions.
  *
- * Machine: no channel subsystem (KVM answers condition code 3), SERVICE CALL
- * with the VT220 console, DIAGNOSE 308 as far as KVM has it, up to 4 CPUs.
+ * Machine: a channel subsystem without devices, SERVICE CALL with the VT220 console,
+ * DIAGNOSE 308 as far as KVM has it, up to 4 CPUs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -196,7 +196,7 @@ static void handle_instruction(struct vcpu *cpu)
 			inject_pgm(cpu, -rc);
 		else
 			set_cc(cpu, rc);
-	} else {
+	} else if (!css_instruction(cpu, ipa, ipb)) {
 		inject_pgm(cpu, PGM_OPERATION);
 	}
 }
@@ -235,6 +235,9 @@ static void handle_exit(struct vcpu *cpu)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTR:
+		return;
+	case KVM_EXIT_S390_TSCH:
+		set_cc(cpu, 3);		/* no such subchannel */
 		return;
 	case KVM_EXIT_S390_RESET:
 		die(EXIT_RESET, "the guest wants a reset, flags %#llx",
@@ -360,6 +363,7 @@ static void create_cpus(void)
 			die(EXIT_USAGE, "KVM_S390_INITIAL_RESET: %s", strerror(errno));
 		set_operating(cpu, false);
 	}
+	css_init(&vm.cpu[0]);
 }
 
 static size_t load(const char *file, uint64_t addr)

@@ -56,6 +56,11 @@ void vm_interrupt(struct kvm_s390_interrupt *irq);
 void set_cc(struct vcpu *cpu, int cc);
 void inject_pgm(struct vcpu *cpu, uint16_t code);
 
+/* The channel subsystem, by the first CPU; an event for the guest; instructions */
+void css_init(struct vcpu *cpu);
+void css_ap_config_changed(void);
+bool css_instruction(struct vcpu *cpu, uint16_t ipa, uint32_t ipb);
+
 /* SERVICE CALL: returns a condition code, or minus a program interruption code */
 int sclp_service_call(uint32_t command, uint64_t sccb);
 

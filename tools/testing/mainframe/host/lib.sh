@@ -37,9 +37,14 @@ put()
 # oracle PROPERTY [QUEUE]: what the emulator knows, of all or of one queue (03.000e).
 oracle()
 {
-	local path=/machine/s390-ap
+	local path=/machine/s390-ap value
 	[ -z "${2:-}" ] || path="/machine/peripheral/card${2%.*}/queue[$((16#${2#*.}))]"
-	qmp "{\"execute\": \"qom-get\", \"arguments\": {\"path\": \"$path\", \"property\": \"$1\"}}" | jq -r .return
+	value=$(qmp "{\"execute\": \"qom-get\", \"arguments\": {\"path\": \"$path\", \"property\": \"$1\"}}") || return
+	# {"return": VALUE}, and starting jq takes an emulated CPU long
+	value=${value#*: }
+	value=${value%\}*}
+	value=${value#\"}
+	echo "${value%\"}"
 }
 
 # knob CARD PROPERTY VALUE
@@ -112,16 +117,17 @@ guest_start()
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	mkfifo "$dir/in" "$dir/monitor.in" "$dir/monitor.out"
+	echo 0 >"$dir/mark"
 	boot=console=ttysclp0
 	set -- "$2"
 	case $1 in
 	qemu-*)
 		set -- "$@" qemu-system-s390x -accel kvm -M s390-ccw-virtio -cpu host -m 256 -nodefaults \
-			-display none -kernel /guest/bzImage -initrd /guest/initramfs.cpio.gz -append "$boot" \
+			-display none -kernel /guest/bzImage -initrd /guest/initramfs.cpio -append "$boot" \
 			-chardev stdio,id=console,signal=off -device sclpconsole,chardev=console \
 			-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=readline ;;
 	vmm-*)
-		set -- "$@" /guest/vmm -k /guest/bzImage -i /guest/initramfs.cpio.gz -p "$boot" ;;
+		set -- "$@" /guest/vmm -k /guest/bzImage -i /guest/initramfs.cpio -p "$boot config_time=120" ;;
 	esac
 	case $1 in
 	qemu-group)	set -- "$@" -device "vfio-ap,id=ap,sysfsdev=$dev" ;;
@@ -176,15 +182,18 @@ guest_mark()
 	wc -l <"$RUN/$1/log" >"$RUN/$1/mark"
 }
 
-# guest_report NAME: what rsa said last of each queue, "QUEUE RIGHT WRONG REFUSED HOW",
-# and "irq N", in the reports since guest_mark.
+# guest_report NAME: what rsa said of each queue since guest_mark, in order, "QUEUE RIGHT
+# WRONG REFUSED HOW FIRST", and "irq N".  FIRST is how many were right the first time.
 guest_report()
 {
-	local mark
-	mark=$(cat "$RUN/$1/mark" 2>/dev/null || echo 0)
-	guest_log "$1" | tail -n "+$((mark + 1))" | awk '
+	awk -v mark="$(<"$RUN/$1/mark")" '
+		NR <= mark	{ next }
+		!/^rsa /	{ next }
+		{ sub(/\r$/, "") }
 		/^rsa [0-9a-f]+\.[0-9a-f]+ right [0-9]+ wrong [0-9]+ refused [0-9]+ [a-z]+$/ {
-			queue[$2] = $4 " " $6 " " $8 " " $9
+			if (!($2 in first))
+				first[$2] = $4
+			queue[$2] = $4 " " $6 " " $8 " " $9 " " first[$2]
 		}
 		/^rsa irq [0-9]+$/ { irq = $3 }
 		END {
@@ -192,7 +201,7 @@ guest_report()
 				print q, queue[q]
 			if (irq != "")
 				print "irq", irq
-		}' | sort
+		}' "$RUN/$1/log" | sort
 }
 
 # guest_queues NAME: those that do not count as gone.
@@ -204,31 +213,24 @@ guest_queues()
 # guest_wrong NAME: how many results were wrong.
 guest_wrong()
 {
-	guest_report "$1" | awk 'NF == 5 { sum += $3 } END { print sum + 0 }'
+	guest_report "$1" | awk 'NF > 2 { sum += $3 } END { print sum + 0 }'
 }
 
-# guest_computes NAME QUEUE...: the guest has these queues and no others, with
-# interrupts, and each has given right results since guest_mark.
+# guest_computes NAME QUEUE...: the guest has these queues, given in order, and no others,
+# with interrupts, and each has given right results since guest_mark.
 guest_computes()
 {
-	local name=$1 queue right how first
+	local name=$1 queue right how first has=()
 	shift
-	[ "$(guest_queues "$name" | xargs)" = "$(printf '%s\n' "$@" | sort | xargs)" ] || return 1
-	while read -r queue right _ _ how; do
-		[ "$how" != gone ] && [ "$queue" != irq ] || continue
-		[ "$how" = interrupts ] || return 1
-		first=$(guest_first "$name" "$queue")
-		[ "$right" -gt "${first:-0}" ] || return 1
+	while read -r queue right _ _ how first; do
+		case $how in
+		"" | gone)	continue ;;
+		interrupts)	[ "$right" -gt "$first" ] || return 1 ;;
+		*)		return 1 ;;
+		esac
+		has+=("$queue")
 	done < <(guest_report "$name")
-}
-
-# guest_first NAME QUEUE: the right results in the first report since guest_mark.
-guest_first()
-{
-	local mark
-	mark=$(cat "$RUN/$1/mark" 2>/dev/null || echo 0)
-	guest_log "$1" | tail -n "+$((mark + 1))" |
-		awk -v q="$2" '$1 == "rsa" && $2 == q && $3 == "right" { print $4; exit }'
+	[ "${has[*]}" = "$*" ]
 }
 
 # interrupts NAME: of this host, by the name that /proc/interrupts has (APB, GAL).
@@ -242,14 +244,19 @@ interrupts()
 # a queue that has gone go on being refused.
 guest_refused()
 {
-	guest_report "$1" | awk 'NF == 5 && $5 != "gone" { sum += $4 } END { print sum + 0 }'
+	guest_report "$1" | awk 'NF > 2 && $5 != "gone" { sum += $4 } END { print sum + 0 }'
 }
 
 # ap_config UUID CARDS DOMAINS [CONTROL-DOMAINS]: set a device's whole configuration
 # as s390-tools does, 201 bytes in one write.
 ap_config()
 {
-	printf '%s\n' "$(mask "$2"),$(mask "$3"),$(mask "${4:-}")" >"$MATRIX/$1/ap_config"
+	ap_config_text "$2" "$3" "${4:-}" >"$MATRIX/$1/ap_config"
+}
+
+ap_config_text()
+{
+	printf '%s\n' "$(mask "$1"),$(mask "$2"),$(mask "${3:-}")"
 }
 
 # mask IDS: the 256 bits with these set, hexadecimal numbers, the leftmost being 0.
