@@ -505,6 +505,7 @@ static u64 ask_ep11(unsigned int domain, unsigned int query)
 	request[59] = 32 + sizeof(payload);
 	request[88 + 1] = 32;
 	request[88 + 2] = 4;
+	memset(request + 88 + 16, 0xff, 4);
 	memcpy(request + 88 + 32, payload, sizeof(payload));
 	memcpy(request + 88 + 32 + 12, &domain, 4);
 	memcpy(request + 88 + 32 + 18, &query, 4);
@@ -551,8 +552,10 @@ static void test_queries(void)
 	parameters = reply + 48 + 32;
 	check_value(ask_ep11(0, 1), 48 + 32 + 4 + 18 + 4 + 196,
 		    "EP11's module is as long as it should be");
-	check(parameters[21] == 0 && parameters[22] == 4 && parameters[25] == 196 &&
-	      parameters[3] == 18 + 4 + 196, "its return code and lengths");
+	check(!*(unsigned int *)(reply + 48 + 16) && parameters[21] == 0,
+	      "its return codes");
+	check(parameters[22] == 4 && parameters[25] == 196 &&
+	      parameters[3] == 18 + 4 + 196, "its lengths");
 	check(parameters[29] == 4 && equal(parameters + 26 + 108, "TCG00007        ", 16),
 	      "its API and serial number");
 	check_value(ask_ep11(4, 3), 48 + 32 + 4 + 18 + 4 + 80,
