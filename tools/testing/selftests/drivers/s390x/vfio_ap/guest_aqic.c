@@ -319,6 +319,45 @@ TEST_F_TIMEOUT(refused, disable_keeps_what_is_armed, 120)
 		KNOWN_C_FAULT("M2", unpinned);
 }
 
+/* N14: the guest hears at once that the queue is busy, and asks again itself. */
+TEST_F_TIMEOUT(aqic, off_of_a_busy_queue_is_not_waited_for, 120)
+{
+	int rc;
+
+	ATTACH();
+	ASSERT_EQ(RC_NORMAL, IRQ_ON(guest_nib(0)));
+	FORCE("aqic:05:2");
+	rc = IRQ_OFF();
+	if (rc == RC_BUSY) {
+		EXPECT_EQ(RC_BUSY, IRQ_OFF());
+		EXPECT_EQ(RC_NORMAL, IRQ_OFF());
+	}
+	EXPECT_TRUE(wait_for(!ARMED() && !PINNED()));
+	KNOWN_C_FAULT("N14", rc == RC_NORMAL);
+}
+
+/* M2: rather lost to the host than written to when it is somebody else's */
+TEST_F_TIMEOUT(aqic, page_of_a_queue_that_stays_armed_is_lost, 120)
+{
+	const char *message = text("queue %s: interrupts cannot be turned off, a page",
+				   queue_name(self->card, self->dom));
+	const char *log;
+
+	ATTACH();
+	ASSERT_EQ(RC_NORMAL, IRQ_ON(guest_nib(0)));
+	FORCE("aqic:05:*");
+	kmsg_text(self->kmsg);
+	/* This ends, and it is not the user who pays. */
+	ASSERT_EQ(0, guest_unmap(&self->guest, 0, GUEST_MEM));
+	EXPECT_EQ(0, PINNED());
+	EXPECT_TRUE(ARMED());
+	log = kmsg_text(self->kmsg);
+	FORCE("");
+	guest_detach(&self->guest);
+	EXPECT_FALSE(ARMED());
+	KNOWN_C_FAULT("M2", count_lines_with(log, message) != 1);
+}
+
 /* M2: nothing that a guest can ask for is worth a warning of the kernel */
 
 static bool debug_warned(int kmsg)

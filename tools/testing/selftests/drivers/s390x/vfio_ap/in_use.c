@@ -192,4 +192,42 @@ TEST_F(in_use, each_mdev_is_asked)
 	EXPECT_EQ(-EBUSY, set_bit("aqmask", self->free_dom));
 }
 
+TEST_F(in_use, each_mdev_is_named)
+{
+	struct mdev other;
+	struct ap_mask all;
+	const char *log;
+	int named;
+
+	memset(&all, 0xff, sizeof(all));
+	ASSERT_EQ(0, mdev_create(&other));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_assign(&other, self->free_card, self->dom));
+	ASSERT_EQ(-EBUSY, file_write(AP_BUS "/apmask", "%s", mask_text(&all)));
+	log = kmsg_text(self->kmsg);
+	named = count_lines_with(log, text(IN_USE_MESSAGE, self->mdev.uuid,
+					   queue_name(self->card, self->dom))) +
+		count_lines_with(log, text(IN_USE_MESSAGE, other.uuid,
+					   queue_name(self->free_card,
+						      self->dom)));
+	EXPECT_LE(1, named);
+	KNOWN_C_FAULT("N6", named != 2);
+}
+
+/* Tools that keep the masks wait for this. */
+TEST_F(in_use, changes_are_announced)
+{
+	struct uevent event;
+	int fd = uevent_open();
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, clear_bit("apmask", ap.cards[2]));
+	EXPECT_TRUE(uevent_wait(fd, &event, "APMASK",
+				file_text(AP_BUS "/apmask")));
+	ASSERT_EQ(0, clear_bit("aqmask", ap.doms[ap.nr_doms - 1]));
+	EXPECT_TRUE(uevent_wait(fd, &event, "AQMASK",
+				file_text(AP_BUS "/aqmask")));
+	close(fd);
+}
+
 AP_MAIN(2)

@@ -3,6 +3,11 @@
  * The mediated device type vfio_ap-passthrough: its attributes, what may be
  * written to `create` and `remove`, and what each of them leaves behind.
  */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include "../../../kselftest_harness.h"
 #include "ap.h"
 
@@ -264,6 +269,51 @@ TEST_F(mdev_type, starts_empty)
 	EXPECT_STREQ("", mdev_get(mdev, "matrix"));
 	EXPECT_STREQ("", mdev_get(mdev, "guest_matrix"));
 	EXPECT_STREQ("", mdev_get(mdev, "control_domains"));
+}
+
+/* By these numbers a VMM finds the character device. */
+TEST_F(mdev_type, character_device)
+{
+	const struct mdev *mdev = &self->mdev;
+	unsigned int device[2] = {};
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+	int n;
+
+	ASSERT_EQ(0, make_mdev(mdev->uuid));
+	dir = opendir(mdev_attr(mdev, "vfio-dev"));
+	ASSERT_NE(NULL, dir);
+	do {
+		entry = readdir(dir);
+	} while (entry && strncmp(entry->d_name, "vfio", 4));
+	ASSERT_NE(NULL, entry);
+	n = sscanf(mdev_get(mdev, text("vfio-dev/%s/dev", entry->d_name)),
+		   "%u:%u\n", device, device + 1);
+	EXPECT_EQ(2, n);
+	ASSERT_EQ(0, stat(text("/dev/vfio/devices/%s", entry->d_name), &st));
+	EXPECT_EQ(makedev(device[0], device[1]), st.st_rdev);
+	closedir(dir);
+}
+
+TEST_F(mdev_type, open_files_after_remove)
+{
+	const struct mdev *mdev = &self->mdev;
+	int reader, writer;
+	char c;
+
+	ASSERT_EQ(0, make_mdev(mdev->uuid));
+	reader = open(mdev_attr(mdev, "matrix"), O_RDONLY);
+	writer = open(mdev_attr(mdev, "assign_adapter"), O_WRONLY);
+	ASSERT_LE(0, reader);
+	ASSERT_LE(0, writer);
+	ASSERT_EQ(0, mdev_remove(mdev));
+	EXPECT_EQ(-1, read(reader, &c, 1));
+	EXPECT_EQ(ENODEV, errno);
+	EXPECT_EQ(-1, write(writer, "1", 1));
+	EXPECT_EQ(ENODEV, errno);
+	close(reader);
+	close(writer);
 }
 
 TEST_F(mdev_type, remove_leaves_nothing)

@@ -217,6 +217,21 @@ TEST_F(module, open_file_does_not_pin)
 	close(fd);
 }
 
+/* Who is late with a UUID is told that there is nobody to make a device. */
+TEST_F(module, create_after_unload)
+{
+	int fd = open(MDEV_TYPE "/create", O_WRONLY);
+	struct mdev mdev;
+
+	mdev_name(&mdev);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, module_unload(MODULE_NAME));
+	EXPECT_EQ(-1, write(fd, mdev.uuid, strlen(mdev.uuid)));
+	EXPECT_EQ(ENODEV, errno);
+	close(fd);
+	EXPECT_FALSE(mdev_exists(&mdev));
+}
+
 TEST_F(module, uevent_unregistered)
 {
 	struct uevent event;

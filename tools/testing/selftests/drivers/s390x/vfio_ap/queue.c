@@ -292,6 +292,17 @@ TEST_F(override, queue_can_be_bound)
 	EXPECT_STREQ("unassigned\n", queue_status(self->card, self->dom));
 }
 
+TEST_F(override, masks_are_locked)
+{
+	ASSERT_EQ(0, override(self->card, self->dom, "vfio_ap"));
+	EXPECT_EQ(-EINVAL, file_write(AP_BUS "/apmask", "-%d", self->card));
+	EXPECT_EQ(-EINVAL, file_write(AP_BUS "/aqmask", "-%d", self->dom));
+	ASSERT_EQ(0, override(self->card, self->dom, ""));
+	EXPECT_EQ(0, file_write(AP_BUS "/apmask", "-%d", self->card));
+	/* And the other way round. */
+	EXPECT_EQ(-EINVAL, override(self->card, self->dom, "vfio_ap"));
+}
+
 TEST_F(override, queue_can_be_assigned)
 {
 	ASSERT_EQ(0, override_and_bind(self->card, self->dom));

@@ -162,7 +162,92 @@ TEST_F(reset, assign_to_a_guest_disturbs_nobody)
 	EXPECT_EQ(before, zeroized(self->qmp, self->queue));
 }
 
+/* What is left out of the guest is none of its business. */
+TEST_F(reset, reset_is_of_the_guest_s_queues)
+{
+	int ret;
+
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_set(&self->mdev, "assign_domain", "%d",
+			      self->other_dom));
+	ASSERT_EQ(0, queue_unbind(self->card, self->other_dom));
+	ASSERT_EQ(0, OPEN());
+	ASSERT_STREQ("assigned\n", queue_status(self->card, self->dom));
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "force", "\"zapq:01:*\""));
+	ret = vdev_ioctl(&self->vdev, VFIO_DEVICE_RESET, NULL);
+	ASSERT_EQ(0, queue_bind(self->card, self->other_dom, "vfio_ap"));
+	EXPECT_TRUE(!ret || ret == -EIO);
+	KNOWN_C_FAULT("N12", ret);
+}
+
 /* A queue that does not come clean */
+
+TEST_F(reset, reset_that_fails)
+{
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, OPEN());
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "force", "\"zapq:01:*\""));
+	EXPECT_EQ(-EIO, vdev_ioctl(&self->vdev, VFIO_DEVICE_RESET, NULL));
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "force", "\"\""));
+	EXPECT_EQ(0, vdev_ioctl(&self->vdev, VFIO_DEVICE_RESET, NULL));
+	EXPECT_TRUE(wait_for(!strcmp("in use\n", queue_status(self->card,
+							      self->dom))));
+}
+
+#define FAILED_MESSAGE \
+	"vfio_ap: queue %s: reset failed with response 7e, no guest will get it\n"
+#define UNBOUND_MESSAGE \
+	"vfio_ap: queue %s: unbound without having been reset\n"
+
+TEST_F(reset, reset_that_fails_is_logged)
+{
+	const char *name = queue_name(self->card, self->dom), *failed, *unbound;
+	int kmsg = kmsg_open();
+
+	ASSERT_LE(0, kmsg);
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, OPEN());
+	expect_faults("WARNING: vfio_ap_ops\\.c");
+	EXPECT_TRUE(qmp_set(self->qmp, self->queue, "force", "\"zapq:7e:*\""));
+	vdev_close(&self->vdev);
+	failed = kmsg_text(kmsg);
+	EXPECT_EQ(0, queue_unbind(self->card, self->dom));
+	unbound = kmsg_text(kmsg);
+	EXPECT_TRUE(qmp_set(self->qmp, self->queue, "force", "\"\""));
+	EXPECT_EQ(0, queue_bind(self->card, self->dom, "vfio_ap"));
+	expected_faults_end();
+	KNOWN_C_FAULT("N7", !strstr(failed, text(FAILED_MESSAGE, name)) ||
+		      !strstr(unbound, text(UNBOUND_MESSAGE, name)));
+}
+
+/* How long a reset takes here; by then the C driver has looked 15 times. */
+#define SLOW_MS	"300"
+
+TEST_F(reset, waiting_is_logged)
+{
+	const char *ms = qmp_get(self->qmp, self->queue, "reset-ms");
+	const char *message = text("ms for reset of queue %s",
+				   queue_name(self->card, self->dom));
+	const char *log, *end;
+	int kmsg = kmsg_open();
+
+	ASSERT_LE(0, kmsg);
+	/* Anew, for what came before may have used up the limit of messages. */
+	ASSERT_EQ(0, module_unload(MODULE_NAME));
+	ASSERT_EQ(0, ap_restore());
+	ASSERT_EQ(0, mdev_create(&self->mdev));
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, OPEN());
+	EXPECT_TRUE(qmp_set(self->qmp, self->queue, "reset-ms", SLOW_MS));
+	EXPECT_EQ(0, vdev_ioctl(&self->vdev, VFIO_DEVICE_RESET, NULL));
+	EXPECT_TRUE(qmp_set(self->qmp, self->queue, "reset-ms", ms));
+	log = kmsg_text(kmsg);
+	EXPECT_LE(1, count_lines_with(log, message));
+	EXPECT_NE(NULL, strstr(log, "Waited "));
+	end = strstr(log, message);
+	KNOWN_C_FAULT("N11", count_lines_with(log, message) != 1 || !end ||
+		      end[strlen(message)] != '\n');
+}
 
 TEST_F(reset, queue_that_failed_to_reset_is_left_out)
 {

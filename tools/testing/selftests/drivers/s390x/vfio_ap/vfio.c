@@ -310,6 +310,24 @@ TEST_F(vfio, request_is_logged)
 	EXPECT_TRUE(wait_for(!mdev_exists(&self->mdev)));
 }
 
+/* The user is asked every ten seconds; one time in ten is worth a line. */
+TEST_F(vfio, request_is_repeated)
+{
+	const char *message = text("vfio_ap_mdev %s: Relaying device request",
+				   self->mdev.uuid);
+	int request = eventfd_new();
+
+	ASSERT_OPEN();
+	ASSERT_EQ(0, vdev_set_eventfd(&self->vdev, VFIO_AP_REQ_IRQ_INDEX,
+				      request));
+	start_remove(&self->mdev);
+	EXPECT_TRUE(wait_for(eventfd_count(request)));
+	EXPECT_TRUE(wait_for(eventfd_count(request)));
+	EXPECT_EQ(1, count_lines_with(kmsg_text(self->kmsg), message));
+	vdev_close(&self->vdev);
+	EXPECT_TRUE(wait_for(!mdev_exists(&self->mdev)));
+}
+
 TEST_F(vfio, request_without_eventfd_is_logged)
 {
 	const char *message =
@@ -523,6 +541,8 @@ TEST_F(vfio, get_info)
 	EXPECT_EQ(VFIO_DEVICE_FLAGS_AP | VFIO_DEVICE_FLAGS_RESET, info.flags);
 	EXPECT_EQ(0, info.num_regions);
 	EXPECT_EQ(2, info.num_irqs);
+	/* Nothing else is written. */
+	EXPECT_EQ(offsetof(struct vfio_device_info, cap_offset), info.argsz);
 	EXPECT_EQ(0x5a5a5a5a, info.cap_offset);
 }
 
