@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# compare.awk DIFFERENCES LEDGER C-RESULTS RUST-RESULTS: the table of "make compare",
-# then the ledger.
+# compare.awk DIFFERENCES LEDGER impl=c RESULTS... impl=rust RESULTS...: the table of
+# "make compare", then the ledger.
 
 function result(text,	row)
 {
@@ -16,23 +16,43 @@ function result(text,	row)
 	return text ~ /^not ok/ ? "failed" : "ok"
 }
 
+# A test may have run on two kernels: the one on which more was seen counts.
+function remember(key, said_now,	rank)
+{
+	if (!(key in known)) {
+		known[key]
+		order[++nr] = key
+	}
+	rank = said_now == "skipped" ? 1 : said_now == "ok" ? 2 : said_now == "failed" ? 4 : 3
+	if (rank > seen[impl, key]) {
+		seen[impl, key] = rank
+		said[impl, key] = said_now
+	}
+}
+
+# A program that died took tests with it, perhaps the same ones with both drivers.
+function finish(status)
+{
+	if (suite != "" && (!plan || ran != plan || (status && !bad)))
+		remember(suite " (the program itself)", "failed")
+	suite = ""
+}
+
 # How C and Rust compare: nothing, or a row, or what is wrong.
 function verdict(c, rust,	row)
 {
-	if (c == rust && c == "ok")
+	if (c == "ok" && rust == "ok")
 		return ""
-	if (rust != "ok" && !(rust == "skipped" && c == "skipped"))
+	if (c == "skipped" && rust == "skipped")
+		return "skipped by both"
+	if (rust != "ok")
 		return "NOT RIGHT"
 	row = substr(c, 7)
-	if (c ~ /^fault / && row in rows)
-		return row
-	return c == "skipped" && rust == "skipped" ? "skipped by both" : "UNEXPLAINED"
+	return c ~ /^fault / && row in rows ? row : "UNEXPLAINED"
 }
 
-FNR == 1 { file++ }
-
-file == 1 && /^   \* - [CMLN][0-9]+$/ { rows[$3]; next }
-file == 2 && /^[A-Z]/ {
+impl == "" && /^   \* - [CMLN][0-9]+$/ { rows[$3]; next }
+impl == "" && /^[CMLN][0-9]+\t/ {
 	ledger[++nr_ledger] = $1
 	program[$1] = $2
 	test[$1] = $3
@@ -42,41 +62,51 @@ file == 2 && /^[A-Z]/ {
 	shows[$1] = what
 	next
 }
-file < 3 { next }
+impl == "" { next }
 
 { sub(/\r$/, "") }
-/^@suite / { suite = $2 == "kselftest" ? $3 : ""; next }
-/^@end / { suite = ""; next }
-suite != "" && /^(not )?ok [0-9]+ / {
+/^@suite / {
+	finish(1)
+	suite = $2 == "kselftest" ? $3 : ""
+	plan = ran = bad = 0
+	next
+}
+/^@end / { finish($2); next }
+/^@exit / { next }
+suite == "" { next }
+/^1\.\.[0-9]+/ { plan = substr($1, 4) + 0 }
+/^(not )?ok [0-9]+ / {
 	name = $0
 	sub(/^(not )?ok [0-9]+ /, "", name)
 	sub(/^# (XFAIL|SKIP) /, "", name)
 	sub(/ *# .*/, "", name)
-	key = suite " " name
-	if (!(key in known)) {
-		known[key]
-		order[++nr] = key
-	}
-	said[file, key] = result($0)
+	ran++
+	bad += /^not ok/
+	remember(suite " " name, result($0))
 }
 
 END {
-	print "\nThe same tests with both drivers\n"
-	printf "%-72s %-10s %-8s %s\n", "test", "C", "Rust", "row"
+	finish(1)
+	print "The same tests with both drivers\n"
+	printf "%-76s %-9s %-8s %s\n", "test", "C", "Rust", "row"
 	for (i = 1; i <= nr; i++) {
 		key = order[i]
-		c = (3, key) in said ? said[3, key] : "missing"
-		rust = (4, key) in said ? said[4, key] : "missing"
+		c = ("c", key) in said ? said["c", key] : "missing"
+		rust = ("rust", key) in said ? said["rust", key] : "missing"
 		why = verdict(c, rust)
 		if (why ~ /^(NOT RIGHT|UNEXPLAINED)$/)
 			failed++
+		else if (why == "skipped by both")
+			skipped++
 		else
 			passed++
-		if (why ~ /^[CMLN][0-9]/)
-			explained++
-		printf "%-72s %-10s %-8s %s\n", key, c, rust, why
+		explained += why ~ /^[CMLN][0-9]/
+		line = sprintf("%-76s %-9s %-8s %s", key, c, rust, why)
+		sub(/ +$/, "", line)
+		print line
 	}
-	printf "\n%d tests differ, each for a reason in the table of differences\n", explained
+	printf "\n%d tests differ for a reason in the table of differences, %d were skipped by both\n",
+		explained, skipped
 	printf "tests that agree or differ for a reason: %d passed, %d failed\n", passed, failed
 
 	print "\nThe faults of the C driver, and the test that shows each\n"
@@ -95,10 +125,10 @@ END {
 		for (j = 1; j <= nr; j++) {
 			if (order[j] !~ pattern)
 				continue
-			if (said[3, order[j]] == "fault " row)
+			if (said["c", order[j]] == "fault " row)
 				on_c = "shown"
-			if (on_rust == "missing" || said[4, order[j]] != "ok")
-				on_rust = said[4, order[j]]
+			if (on_rust == "missing" || said["rust", order[j]] != "ok")
+				on_rust = said["rust", order[j]]
 		}
 		good = on_c == "shown" && on_rust == "ok"
 		good ? passed++ : failed++

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each allocation (and each copy from user space) of an operation fails once: the
- * first, the second, and so on until the operation needs no more.  Whoever fails
- * must leave everything as it was; the same operation must succeed afterwards.
+ * Each allocation and each copy from or to user space of an operation fails once.
+ * Whoever fails must leave everything as it was; the same operation must succeed
+ * afterwards.
  *
- * Needs CONFIG_FAILSLAB and CONFIG_FAULT_INJECTION_DEBUG_FS.  To be run last: the
- * C driver leaves something behind that only a reboot takes away (L1).
+ * FAILSLAB_SECONDS says how long each test may take, 0 for as long as it takes.  If
+ * that is not enough for all, those that fail are spread evenly.
+ *
+ * Needs CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_USERCOPY and
+ * CONFIG_FAULT_INJECTION_DEBUG_FS.  To be run last: the C driver leaves something
+ * behind that only a reboot takes away (L1).
  */
 #include <fcntl.h>
+#include <linux/vfio.h>
 #include <sys/syscall.h>
 
 #include "../../../kselftest_harness.h"
@@ -15,15 +20,21 @@
 #include "vm.h"
 
 #define FAILSLAB	"/sys/kernel/debug/failslab"
+#define FAIL_USERCOPY	"/sys/kernel/debug/fail_usercopy"
 #define DEBUG_FEATURE	"/sys/kernel/debug/s390dbf/vfio_ap"
 
 /* More allocations than any of the operations makes. */
-#define MAX_NTH		2000
+#define MAX_NTH		100000
 
+#define SECONDS		20
+
+/* "Allocation" stands for whatever the kernel can be told to let fail. */
 struct attempts {
 	int fail_nth;		/* file */
-	int nth;
-	bool hit;		/* the last one was not its last allocation */
+	int total;		/* how many there are; 0 until they are counted */
+	int tried, refused;
+	int nth;		/* the one that fails */
+	double end;
 	bool wrong;		/* failed for another reason */
 };
 
@@ -35,15 +46,20 @@ FIXTURE(failslab) {
 
 FIXTURE_SETUP(failslab)
 {
+	const char *seconds = getenv("FAILSLAB_SECONDS");
+
 	if (!path_exists(FAILSLAB))
 		SKIP(return, "the kernel has no failslab");
+	ASSERT_TRUE(path_exists(FAIL_USERCOPY));
 	ASSERT_EQ(0, file_write(FAILSLAB "/ignore-gfp-wait", "N"));
 	ASSERT_EQ(0, file_write(FAILSLAB "/verbose", "0"));
 	ASSERT_EQ(0, ap_restore());
 	ASSERT_EQ(0, mdev_create(&self->mdev));
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
-	self->all.hit = true;
+	self->all.end = now() + (seconds ? atoi(seconds) : SECONDS);
+	if (seconds && !atoi(seconds))
+		self->all.end += 1e9;
 	self->all.fail_nth = open(text("/proc/self/task/%d/fail-nth", getpid()),
 				  O_RDWR);
 	ASSERT_LE(0, self->all.fail_nth);
@@ -61,10 +77,27 @@ static bool write_nth(const struct attempts *all, int nth)
 	return pwrite(all->fail_nth, s, strlen(s), 0) == (ssize_t)strlen(s);
 }
 
-/* One more allocation than last time succeeds; false if that is all of them. */
+static int common_divisor(int a, int b)
+{
+	return b ? common_divisor(b, a % b) : a;
+}
+
+/*
+ * Once to count them, then each of them once: in steps of the golden section, so
+ * that those for which there was time are everywhere.
+ */
 static bool next_attempt(struct attempts *all)
 {
-	return all->hit && all->nth < MAX_NTH && write_nth(all, ++all->nth);
+	int step = all->total * 0.618;
+
+	if (!all->total)
+		return !all->nth && write_nth(all, all->nth = MAX_NTH);
+	if (all->tried == all->total || now() > all->end)
+		return false;
+	while (common_divisor(all->total, step) != 1)
+		step++;
+	all->nth = 1 + (long)all->tried++ * step % all->total;
+	return write_nth(all, all->nth);
 }
 
 /*
@@ -74,24 +107,32 @@ static bool next_attempt(struct attempts *all)
 static bool was_refused(struct attempts *all, int ret)
 {
 	char left[16] = "";
+	bool hit;
 
-	all->hit = pread(all->fail_nth, left, sizeof(left) - 1, 0) > 0 &&
-		   !atoi(left);
+	if (pread(all->fail_nth, left, sizeof(left) - 1, 0) <= 0)
+		all->wrong = true;
+	hit = !atoi(left);
 	write_nth(all, 0);
-	/* Where the kernel can have copies from user space fail, it does. */
-	if (ret && (!all->hit || (ret != -ENOMEM && ret != -EFAULT))) {
+	if (!all->total && !hit)
+		all->total = MAX_NTH - atoi(left);
+	if (ret && (!hit || (ret != -ENOMEM && ret != -EFAULT))) {
 		fprintf(stderr, "# allocation %d: %s\n", all->nth,
 			strerror(-ret));
 		all->wrong = true;
 	}
+	all->refused += !!ret;
 	return ret;
 }
 
-/* All allocations have failed once, and there were any. */
-static bool all_attempted(const struct attempts *all)
-{
-	return !all->hit && all->nth > 1 && !all->wrong;
-}
+#define EXPECT_ALL_ATTEMPTED(_all) do {						\
+	const struct attempts *__all = (_all);					\
+										\
+	TH_LOG("%d of %d allocations failed, %d times the operation did",	\
+	       __all->tried, __all->total, __all->refused);			\
+	EXPECT_FALSE(__all->wrong);						\
+	EXPECT_LT(0, __all->tried);						\
+	EXPECT_LT(0, __all->refused);						\
+} while (0)
 
 /* The text of a write is made before, with memory of its own. */
 static int write_to(int fd, const char *s)
@@ -128,7 +169,7 @@ TEST_F_TIMEOUT(failslab, create, 600)
 		ok &= mdev_available() == available;
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_TRUE(all_attempted(&self->all));
+	EXPECT_ALL_ATTEMPTED(&self->all);
 }
 
 TEST_F_TIMEOUT(failslab, assign, 600)
@@ -150,7 +191,7 @@ TEST_F_TIMEOUT(failslab, assign, 600)
 			      queue_status(self->card, self->dom));
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_FALSE(self->all.wrong);
+	EXPECT_ALL_ATTEMPTED(&self->all);
 }
 
 TEST_F_TIMEOUT(failslab, unassign, 600)
@@ -168,7 +209,7 @@ TEST_F_TIMEOUT(failslab, unassign, 600)
 		ok &= mdev_guest_has(mdev, 1, &self->card, 1, &self->dom);
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_FALSE(self->all.wrong);
+	EXPECT_ALL_ATTEMPTED(&self->all);
 }
 
 TEST_F_TIMEOUT(failslab, ap_config, 600)
@@ -190,7 +231,7 @@ TEST_F_TIMEOUT(failslab, ap_config, 600)
 		      mdev_guest_has(mdev, 1, &self->card, 1, &self->dom);
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_TRUE(all_attempted(&self->all));
+	EXPECT_ALL_ATTEMPTED(&self->all);
 }
 
 /* The bus hides why a driver did not take a device. */
@@ -216,7 +257,7 @@ TEST_F_TIMEOUT(failslab, bind, 600)
 		      !path_exists("%s/status", queue);
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_TRUE(all_attempted(&self->all));
+	EXPECT_ALL_ATTEMPTED(&self->all);
 	ASSERT_EQ(0, queue_bind(self->card, self->dom, "vfio_ap"));
 	EXPECT_TRUE(mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom));
 }
@@ -238,7 +279,61 @@ TEST_F_TIMEOUT(failslab, open_device, 600)
 			      queue_status(self->card, self->dom));
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_TRUE(all_attempted(&self->all));
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+TEST_F_TIMEOUT(failslab, ioctls, 600)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct vfio_irq_info irq = { .argsz = sizeof(irq) };
+	int former = eventfd_new(), new = eventfd_new();
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} irqs = {
+		.set = {
+			.argsz = sizeof(irqs),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = VFIO_AP_CFG_CHG_IRQ_INDEX,
+			.count = 1,
+		},
+		.fd = new,
+	};
+	const struct {
+		unsigned long request;
+		void *arg;
+	} ioctls[] = {
+		{ VFIO_DEVICE_GET_INFO, &info },
+		{ VFIO_DEVICE_GET_IRQ_INFO, &irq },
+		{ VFIO_DEVICE_SET_IRQS, &irqs },
+	};
+	const struct attempts all = self->all;
+	struct vdev vdev;
+	struct vm vm;
+
+	vm_need_modules();
+	ASSERT_EQ(0, mdev_set(&self->mdev, "assign_adapter", "%d", self->card));
+	ASSERT_EQ(0, vm_create(&vm));
+	ASSERT_EQ(0, vdev_open(&vdev, &self->mdev, false, &vm));
+	ASSERT_EQ(0, vdev_set_eventfd(&vdev, irqs.set.index, former));
+	for (int i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		self->all = all;
+		while (next_attempt(&self->all)) {
+			bool changed = !was_refused(&self->all,
+						    vdev_ioctl(&vdev, ioctls[i].request,
+							       ioctls[i].arg));
+
+			changed &= ioctls[i].arg == &irqs;
+			/* Who is told of a change? */
+			ASSERT_EQ(0, mdev_set(&self->mdev, "assign_domain", "%d", self->dom));
+			ASSERT_EQ(0, mdev_set(&self->mdev, "unassign_domain", "%d", self->dom));
+			EXPECT_EQ(changed, !eventfd_count(former));
+			EXPECT_EQ(changed, !!eventfd_count(new));
+			ASSERT_EQ(0, vdev_set_eventfd(&vdev, irqs.set.index, former));
+		}
+		EXPECT_ALL_ATTEMPTED(&self->all);
+	}
 }
 
 static bool nothing_is_left(void)
@@ -280,8 +375,7 @@ TEST_F_TIMEOUT(failslab, load_module, 900)
 		debug_feature |= path_exists(DEBUG_FEATURE);
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
-	EXPECT_TRUE(all_attempted(&self->all));
-	TH_LOG("%d allocations", self->all.nth - 1);
+	EXPECT_ALL_ATTEMPTED(&self->all);
 	KNOWN_C_FAULT("L1", debug_feature);
 }
 

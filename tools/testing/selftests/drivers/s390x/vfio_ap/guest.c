@@ -413,6 +413,15 @@ int guest_receive(struct guest *guest, int card, int dom)
 	return execute(guest, CODE_DQAP);
 }
 
+int guest_execute(struct guest *guest, enum guest_instruction instruction,
+		  const uint64_t gr[6])
+{
+	static const uint64_t addr[] = { CODE_PQAP, CODE_NQAP, CODE_DQAP };
+
+	memcpy(guest->run->s.regs.gprs, gr, 6 * sizeof(gr[0]));
+	return execute(guest, addr[instruction]);
+}
+
 int guest_use(struct guest *guest, int card, int dom)
 {
 	int ret = guest_send(guest, card, dom);

@@ -85,6 +85,12 @@ int guest_receive(struct guest *guest, int card, int dom);	/* DQAP */
 /* A request, and its reply, waited for. */
 int guest_use(struct guest *guest, int card, int dom);
 
+/* Any of the instructions with general registers 0 to 5 as they are in @gr. */
+enum guest_instruction { GUEST_PQAP, GUEST_NQAP, GUEST_DQAP };
+
+int guest_execute(struct guest *guest, enum guest_instruction instruction,
+		  const uint64_t gr[6]);
+
 /* How long an interrupt may take, and how long to look for one that must not come. */
 #define IRQ_MS		10000
 #define NO_IRQ_MS	300

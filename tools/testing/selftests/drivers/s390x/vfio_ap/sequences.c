@@ -334,7 +334,30 @@ static struct row {
 } rows[16];
 
 static unsigned int precautions, late, steps;
+/* Where the time goes; the last one is for looking at what users see. */
+static struct spent {
+	const char *what;
+	double seconds;
+	unsigned int times;
+} spent[OP_KINDS + 1];
 static const char *where = "";		/* which sequence */
+
+static void count_time(const struct op *op, double since)
+{
+	struct spent *s = &spent[op ? op->kind : OP_KINDS];
+
+	if (!s->what)
+		s->what = op ? op_text(op) : "looking";
+	s->seconds += now() - since;
+	s->times++;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+	const struct spent *x = a, *y = b;
+
+	return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
 
 static void count_row(const char *id)
 {
@@ -394,6 +417,7 @@ static bool step(const struct op *op, bool look, const char **earlier)
 	int ret, right_ret, c_ret, want;
 	const char *row;
 	bool same = true;
+	double since;
 
 	steps++;
 	if (c_driver)
@@ -406,13 +430,16 @@ static bool step(const struct op *op, bool look, const char **earlier)
 			eventfd_count(session[i].change);
 		session[i].signals = 0;
 	}
+	since = now();
 	if (forbidden || (is_hotplug(op) && want))
 		ret = want;
 	else
 		ret = do_op(op);
+	count_time(op, since);
 
 	if (!look && ret == want && !patience(op))
 		goto agreed;
+	since = now();
 	model_show(under_test(), expected, sizeof(expected));
 	show(seen, sizeof(seen));
 	same = !strcmp(expected, seen);
@@ -421,6 +448,7 @@ static bool step(const struct op *op, bool look, const char **earlier)
 						       !strcmp(expected, seen)));
 		late += same;
 	}
+	count_time(NULL, since);
 agreed:
 	row = model_row(&right, &faulty, op, right_ret, c_ret, *earlier);
 	if (row && !*earlier)
@@ -736,6 +764,12 @@ static void random_sequences(void)
 		report(&sequence, length, seed);
 	printf("# seeds %lu to %lu: %u operations, %u of them seen late\n", first, seed - 1,
 	       steps, late);
+	qsort(spent, ARRAY_SIZE(spent), sizeof(spent[0]), by_seconds);
+	for (int i = 0; i < 6; i++)
+		if (spent[i].what)
+			printf("# time: %.1f s in %u times %.*s\n", spent[i].seconds,
+			       spent[i].times, (int)strcspn(spent[i].what, "."),
+			       spent[i].what);
 	for (struct row *row = rows; row->id; row++)
 		printf("# row %s: in %u sequences, first %s\n", row->id, row->times, row->first);
 	if (precautions)
