@@ -419,7 +419,8 @@ pub(crate) const fn groups<A: Attributes>() -> *const *const bindings::attribute
 
 /// The file of an attribute, for telling those who poll it that it has changed.
 ///
-/// It is looked for when there is something to tell for the first time, and remembered.
+/// Who polls a file has read it, to know what may change: so a file that nobody ever read costs
+/// nothing.
 ///
 /// # Invariants
 ///
@@ -436,11 +437,11 @@ impl AttributeFile {
         Self(None)
     }
 
-    /// Tells those who poll the attribute `name` of `dev` that it has changed. Nothing happens as
-    /// long as there is no such file.
+    /// Notes that the attribute `name` of `dev` is being read: its reader may poll it from here on.
     ///
-    /// To be called with the same device and name each time.
-    pub fn notify<Ctx: DeviceContext>(&mut self, dev: &Device<Ctx>, name: &CStr) {
+    /// To be called with the same device and name each time, before the value is looked at and with
+    /// the lock held that [`Self::notify`] is called with.
+    pub fn read<Ctx: DeviceContext>(&mut self, dev: &Device<Ctx>, name: &CStr) {
         if self.0.is_none() {
             // SAFETY: The device is valid, and so is its directory while it has one.
             self.0 = unsafe {
@@ -453,6 +454,11 @@ impl AttributeFile {
                 })
             };
         }
+    }
+
+    /// Tells those who poll the attribute that it has changed.
+    #[inline]
+    pub fn notify(&self) {
         if let Some(file) = self.0 {
             // SAFETY: By the type invariant, the file is valid; one that was removed may be told.
             unsafe { bindings::kernfs_notify(file.as_ptr()) };
