@@ -118,7 +118,7 @@ impl Mask {
     /// Tells whether every member is one of `other`.
     #[inline(never)]
     pub fn is_subset(self, other: Self) -> bool {
-        (self - other).is_empty()
+        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
     }
 
     /// Returns the lowest member.
@@ -173,7 +173,7 @@ impl Sub for Mask {
 
     #[inline(never)]
     fn sub(self, other: Self) -> Self {
-        self & !other
+        Self(core::array::from_fn(|i| self.0[i] & !other.0[i]))
     }
 }
 

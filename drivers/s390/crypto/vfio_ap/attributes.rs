@@ -73,12 +73,22 @@ macro_rules! assignment {
                 text: &CStr,
                 held: &mut Held<'_, Nothing>,
             ) -> Result {
-                let number = sysfs::parse_number(text)?;
-                mdev.state
-                    .change(mdev.id, Axis::$axis, number, $assign, held)
+                change(mdev, Axis::$axis, $assign, text, held)
             }
         }
     };
+}
+
+fn change(
+    mdev: &MediatedDevice,
+    axis: Axis,
+    assign: bool,
+    text: &CStr,
+    held: &mut Held<'_, Nothing>,
+) -> Result {
+    let number = sysfs::parse_number(text)?;
+
+    mdev.state.change(mdev.id, axis, number, assign, held)
 }
 
 assignment!(

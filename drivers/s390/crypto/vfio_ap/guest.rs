@@ -369,7 +369,7 @@ impl State {
             Some(id),
             TRIES,
             held,
-            |reset, interrupt, last| {
+            &mut |reset, interrupt, last| {
                 if interrupt.session != id {
                     Take::No
                 } else if last || interrupt.hardware.is_off() {
@@ -481,7 +481,7 @@ impl State {
         if busy.is_empty() {
             return;
         }
-        self.give_back((busy, Mask::ALL), None, 0, held, |_, interrupt, _| {
+        self.give_back((busy, Mask::ALL), None, 0, held, &mut |_, interrupt, _| {
             if interrupt.hardware.is_off() {
                 Take::Yes
             } else {
@@ -502,7 +502,7 @@ impl State {
         id: Option<MdevId>,
         tries: u32,
         held: &mut Held<'_, Nothing>,
-        mut choose: impl FnMut(&Reset, &mut Interrupt, bool) -> Take,
+        choose: &mut dyn FnMut(&Reset, &mut Interrupt, bool) -> Take,
     ) {
         let mut pause = Pause::new();
         let mut left = tries;
@@ -513,7 +513,7 @@ impl State {
                 if left < tries {
                     tables.step_all();
                 }
-                tables.take_interrupt(among, id, |reset, interrupt| {
+                tables.take_interrupt(among, id, &mut |reset, interrupt| {
                     choose(reset, interrupt, left == 0)
                 })
             };
@@ -564,7 +564,7 @@ impl Tables {
         &mut self,
         (apm, aqm): (Mask, Mask),
         id: Option<MdevId>,
-        mut choose: impl FnMut(&Reset, &mut Interrupt) -> Take,
+        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
     ) -> Result<Option<KBox<Interrupt>>> {
         let mut ret = Ok(None);
 
@@ -613,14 +613,16 @@ impl Tables {
 
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
-    fn notify_queues(&mut self, old: &Matrix, new: &Matrix) {
+    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
         for (from, beyond) in [(old, new), (new, old)] {
             for (apm, aqm) in from.queues_beyond(beyond) {
-                self.for_each_bound(apm, aqm, &mut |tables, apqn| {
-                    if let Some(queue) = tables.queues.get(apqn) {
-                        queue.notify_status();
+                for apid in (apm & self.watched.adapters()).iter() {
+                    for apqi in (aqm & self.watched.row(apid)).iter() {
+                        if let Some(queue) = self.queues.get(Apqn { apid, apqi }) {
+                            queue.notify_status();
+                        }
                     }
-                });
+                }
             }
         }
     }

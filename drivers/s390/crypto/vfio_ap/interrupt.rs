@@ -234,15 +234,21 @@ impl State {
         held: &mut Held<'_, Nothing>,
     ) {
         let everywhere = (Mask::ALL, Mask::ALL);
-        self.give_back(everywhere, Some(id), TRIES, held, |_, interrupt, last| {
-            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-            if interrupt.session != id || !inside {
-                Take::No
-            } else if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
-            }
-        });
+        self.give_back(
+            everywhere,
+            Some(id),
+            TRIES,
+            held,
+            &mut |_, interrupt, last| {
+                let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
+                if interrupt.session != id || !inside {
+                    Take::No
+                } else if last {
+                    Take::Yes
+                } else {
+                    interrupt.turn_off()
+                }
+            },
+        );
     }
 }

@@ -78,6 +78,7 @@ impl Matrix {
 
     /// Returns the queues of this matrix that are not of the other one, as two products of adapters
     /// and domains.
+    #[inline(never)]
     pub(crate) fn queues_beyond(&self, other: &Self) -> [(Mask, Mask); 2] {
         [
             (self.apm - other.apm, self.aqm),

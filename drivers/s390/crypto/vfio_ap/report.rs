@@ -55,6 +55,7 @@ impl<const WIDTH: usize> fmt::Display for Run<WIDTH> {
 
 /// Calls `line` for each block of adjacent queues of `apm` x `aqm`, with the text to name it by:
 /// `queue 05.0047` or `queues 05-07.0004-0047`.
+#[inline(never)]
 fn for_each_block(apm: Mask, aqm: Mask, line: &mut dyn FnMut(fmt::Arguments<'_>)) {
     for (apid, last_apid) in apm.ranges() {
         for (apqi, last_apqi) in aqm.ranges() {

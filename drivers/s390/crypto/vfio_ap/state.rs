@@ -98,6 +98,8 @@ struct Traits {
     busy: bool,
     /// It has an interrupt.
     armed: bool,
+    /// Somebody has read its `status`, and may poll it.
+    watched: bool,
 }
 
 /// A queue that is bound to this driver.
@@ -126,6 +128,7 @@ impl Queue {
             busy: self.reset.is_running()
                 || interrupt.is_some_and(|i| i.is_disarming() || i.is_off()),
             armed: interrupt.is_some(),
+            watched: self.status_file.is_read(),
         }
     }
 
@@ -266,6 +269,7 @@ pub(crate) struct Tables {
     broken: Grid,
     pub(crate) busy: Grid,
     pub(crate) armed: Grid,
+    pub(crate) watched: Grid,
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     last_id: Option<MdevId>,
@@ -301,6 +305,7 @@ impl Tables {
     }
 
     /// Gives the queues of `apm` x `aqm` to a mediated device, or to none.
+    #[inline(never)]
     fn set_owner(&mut self, apm: Mask, aqm: Mask, owner: Option<MdevId>) {
         for apid in apm.iter() {
             self.assigned.set_row(apid, aqm, owner.is_some());
@@ -342,20 +347,27 @@ impl Tables {
     fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: Traits, new: Traits) {
         let before = self.passable.row(apqn.apid);
 
-        self.passable.set(apqn, new.passable);
-        self.broken.set(apqn, new.broken);
-        self.busy.set(apqn, new.busy);
-        self.armed.set(apqn, new.armed);
-
+        for (set, old, new) in [
+            (&mut self.passable, old.passable, new.passable),
+            (&mut self.broken, old.broken, new.broken),
+            (&mut self.busy, old.busy, new.busy),
+            (&mut self.armed, old.armed, new.armed),
+            (&mut self.watched, old.watched, new.watched),
+        ] {
+            if old != new {
+                set.set(apqn, new);
+            }
+        }
+        if (old.passable, old.broken) == (new.passable, new.broken) {
+            return;
+        }
         if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
             // A guest gets an adapter as a whole.
             let aqm = mdev.assigned.aqm & self.host.aqm;
             if aqm.is_subset(before) != aqm.is_subset(self.passable.row(apqn.apid)) {
                 mdev.stale = true;
             }
-            if (old.passable, old.broken) != (new.passable, new.broken) {
-                mdev.notify(&[File::Filtered]);
-            }
+            mdev.notify(&[File::Filtered]);
         }
     }
 
@@ -368,6 +380,7 @@ impl Tables {
     }
 
     /// Computes what a guest of the mediated device gets.
+    #[inline(never)]
     pub(crate) fn effective(&self, assigned: &Matrix) -> Matrix {
         filter::effective(assigned, &Matrix::from(&self.host), &self.passable)
     }
@@ -514,6 +527,7 @@ impl State {
             broken: Grid::new()?,
             busy: Grid::new()?,
             armed: Grid::new()?,
+            watched: Grid::new()?,
             limit: report::new_limit()?,
             last_id: None,
         };
@@ -573,7 +587,7 @@ impl State {
             }
         }
         self.wait_for_resets(&[(apm, aqm)], held);
-        self.give_back((apm, aqm), None, TRIES, held, |_, interrupt, last| {
+        self.give_back((apm, aqm), None, TRIES, held, &mut |_, interrupt, last| {
             if last {
                 Take::Yes
             } else {
@@ -609,12 +623,12 @@ impl State {
         held: &mut Held<'_, Nothing>,
     ) -> Status {
         let (mut tables, _) = self.tables.lock(held);
-        let Some(queue) = tables.queues.get_mut(apqn) else {
-            return Status::Unassigned;
-        };
+        let owner = tables.with_queue(apqn, |queue| {
+            queue.status_file.read(dev, name);
+            queue.owner
+        });
 
-        queue.status_file.read(dev, name);
-        if queue.owner.is_none() {
+        if owner.flatten().is_none() {
             Status::Unassigned
         } else if tables.user(apqn).is_some() {
             Status::InUse
