@@ -257,15 +257,9 @@ impl<A: Attribute> Entry<A> {
         _attr: *mut bindings::device_attribute,
         buf: *mut c_char,
     ) -> isize {
-        // SAFETY: sysfs passes a buffer of one page.
-        let page = unsafe { core::slice::from_raw_parts_mut(buf.cast(), PAGE_SIZE) };
-        let mut out = Text { page, len: 0 };
-
-        // SAFETY: This is an attribute registered through `groups()`.
-        match unsafe { with_data(dev, |data, dev, held| A::show(data, dev, &mut out, held)) } {
-            Ok(()) => out.len as isize,
-            Err(e) => e.to_errno() as isize,
-        }
+        // SAFETY: This is an attribute registered through `groups()`, and sysfs passes a buffer of
+        // one page.
+        unsafe { show(dev, buf, A::show) }
     }
 
     extern "C" fn store(
@@ -274,14 +268,51 @@ impl<A: Attribute> Entry<A> {
         buf: *const c_char,
         count: usize,
     ) -> isize {
-        // SAFETY: sysfs ends what was written with a NUL.
-        let text = unsafe { CStr::from_char_ptr(buf) };
+        // SAFETY: This is an attribute registered through `groups()`, and sysfs ends what was
+        // written with a NUL.
+        unsafe { store(dev, buf, count, A::store) }
+    }
+}
 
-        // SAFETY: This is an attribute registered through `groups()`.
-        match unsafe { with_data(dev, |data, dev, held| A::store(data, dev, text, held)) } {
-            Ok(()) => count as isize,
-            Err(e) => e.to_errno() as isize,
-        }
+/// Shows an attribute by its [`Attribute::show`]. All attributes of a driver share this.
+///
+/// # Safety
+///
+/// As for [`with_data`]; and `buf` must be a buffer of one page.
+unsafe fn show<D>(
+    dev: *mut bindings::device,
+    buf: *mut c_char,
+    show: fn(&D, &Device, &mut Text<'_>, &mut Held<'_, Nothing>) -> Result,
+) -> isize {
+    // SAFETY: By the contract of this function.
+    let page = unsafe { core::slice::from_raw_parts_mut(buf.cast(), PAGE_SIZE) };
+    let mut out = Text { page, len: 0 };
+
+    // SAFETY: By the contract of this function.
+    match unsafe { with_data(dev, |data, dev, held| show(data, dev, &mut out, held)) } {
+        Ok(()) => out.len as isize,
+        Err(e) => e.to_errno() as isize,
+    }
+}
+
+/// Stores an attribute by its [`Attribute::store`]. All attributes of a driver share this.
+///
+/// # Safety
+///
+/// As for [`with_data`]; and `buf` must hold a string that ends with a NUL.
+unsafe fn store<D>(
+    dev: *mut bindings::device,
+    buf: *const c_char,
+    count: usize,
+    store: fn(&D, &Device, &CStr, &mut Held<'_, Nothing>) -> Result,
+) -> isize {
+    // SAFETY: By the contract of this function.
+    let text = unsafe { CStr::from_char_ptr(buf) };
+
+    // SAFETY: By the contract of this function.
+    match unsafe { with_data(dev, |data, dev, held| store(data, dev, text, held)) } {
+        Ok(()) => count as isize,
+        Err(e) => e.to_errno() as isize,
     }
 }
 
@@ -416,7 +447,8 @@ pub(crate) const fn groups<A: Attributes>() -> *const *const bindings::attribute
 
 /// The file of an attribute, for telling those who poll it that it has changed.
 ///
-/// It is looked for when there is something to tell for the first time, and remembered.
+/// Who polls a file has read it, to know what may change: so a file that nobody ever read costs
+/// nothing.
 ///
 /// # Invariants
 ///
@@ -433,11 +465,11 @@ impl AttributeFile {
         Self(None)
     }
 
-    /// Tells those who poll the attribute `name` of `dev` that it has changed. Nothing happens as
-    /// long as there is no such file.
+    /// Notes that the attribute `name` of `dev` is being read: its reader may poll it from here on.
     ///
-    /// To be called with the same device and name each time.
-    pub fn notify<Ctx: DeviceContext>(&mut self, dev: &Device<Ctx>, name: &CStr) {
+    /// To be called with the same device and name each time, before the value is looked at and with
+    /// the lock held that [`Self::notify`] is called with.
+    pub fn read<Ctx: DeviceContext>(&mut self, dev: &Device<Ctx>, name: &CStr) {
         if self.0.is_none() {
             // SAFETY: The device is valid, and so is its directory while it has one.
             self.0 = unsafe {
@@ -450,6 +482,17 @@ impl AttributeFile {
                 })
             };
         }
+    }
+
+    /// Tells whether there is anybody to be told.
+    #[inline]
+    pub fn is_read(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells those who poll the attribute that it has changed.
+    #[inline]
+    pub fn notify(&self) {
         if let Some(file) = self.0 {
             // SAFETY: By the type invariant, the file is valid; one that was removed may be told.
             unsafe { bindings::kernfs_notify(file.as_ptr()) };

@@ -2,8 +2,10 @@
 
 //! Masks of AP adapters and domains.
 //!
-//! Values only: no locks, no I/O, nothing that can fail.
+//! Values only: no locks, no I/O, nothing that can fail. What handles whole masks is not inlined, as
+//! the bitmap functions of C are not: drivers do that a lot, and seldom where it has to be fast.
 
+use crate::prelude::*;
 use core::ops::{
     BitAnd,
     BitOr,
@@ -33,7 +35,7 @@ use core::ops::{
 /// assert!((mask - low).iter().eq([0x47]));
 /// assert!((low | mask).ranges().eq([(0, 15), (0x47, 0x47)]));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Zeroable)]
 #[repr(transparent)]
 pub struct Mask([u64; Mask::WORDS]);
 
@@ -114,13 +116,13 @@ impl Mask {
     }
 
     /// Tells whether every member is one of `other`.
-    #[inline]
+    #[inline(never)]
     pub fn is_subset(self, other: Self) -> bool {
-        (self - other).is_empty()
+        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
     }
 
     /// Returns the lowest member.
-    #[inline]
+    #[inline(never)]
     pub fn first(self) -> Option<u8> {
         for (i, word) in self.0.iter().enumerate() {
             if *word != 0 {
@@ -134,7 +136,10 @@ impl Mask {
     /// Returns the members in ascending order.
     #[inline]
     pub fn iter(self) -> Iter {
-        Iter(self)
+        Iter {
+            left: self,
+            word: 0,
+        }
     }
 
     /// Returns the runs of adjacent members, first and last of each, in ascending order.
@@ -147,7 +152,7 @@ impl Mask {
 impl BitAnd for Mask {
     type Output = Self;
 
-    #[inline]
+    #[inline(never)]
     fn bitand(self, other: Self) -> Self {
         Self(core::array::from_fn(|i| self.0[i] & other.0[i]))
     }
@@ -156,7 +161,7 @@ impl BitAnd for Mask {
 impl BitOr for Mask {
     type Output = Self;
 
-    #[inline]
+    #[inline(never)]
     fn bitor(self, other: Self) -> Self {
         Self(core::array::from_fn(|i| self.0[i] | other.0[i]))
     }
@@ -166,32 +171,43 @@ impl BitOr for Mask {
 impl Sub for Mask {
     type Output = Self;
 
-    #[inline]
+    #[inline(never)]
     fn sub(self, other: Self) -> Self {
-        self & !other
+        Self(core::array::from_fn(|i| self.0[i] & !other.0[i]))
     }
 }
 
 impl Not for Mask {
     type Output = Self;
 
-    #[inline]
+    #[inline(never)]
     fn not(self) -> Self {
         Self(self.0.map(|word| !word))
     }
 }
 
 /// Iterator over the members of a [`Mask`], in ascending order.
-pub struct Iter(Mask);
+pub struct Iter {
+    left: Mask,
+    /// The first word that may have members.
+    word: usize,
+}
 
 impl Iterator for Iter {
     type Item = u8;
 
     #[inline]
     fn next(&mut self) -> Option<u8> {
-        let id = self.0.first()?;
-        self.0.remove(id);
-        Some(id)
+        while let Some(word) = self.left.0.get_mut(self.word) {
+            if *word != 0 {
+                let bit = word.leading_zeros();
+                *word &= !(1 << (63 - bit));
+                // CAST: Below 4 * 64.
+                return Some((self.word as u32 * 64 + bit) as u8);
+            }
+            self.word += 1;
+        }
+        None
     }
 }
 

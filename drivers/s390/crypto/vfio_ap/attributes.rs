@@ -11,7 +11,8 @@ use crate::{
         Hex,
         Matrix, //
     },
-    mdev::MediatedDevice, //
+    mdev::MediatedDevice,
+    state::File, //
 };
 use kernel::{
     ap::Mask,
@@ -72,12 +73,22 @@ macro_rules! assignment {
                 text: &CStr,
                 held: &mut Held<'_, Nothing>,
             ) -> Result {
-                let number = sysfs::parse_number(text)?;
-                mdev.state
-                    .change(mdev.id, Axis::$axis, number, $assign, held)
+                change(mdev, Axis::$axis, $assign, text, held)
             }
         }
     };
+}
+
+fn change(
+    mdev: &MediatedDevice,
+    axis: Axis,
+    assign: bool,
+    text: &CStr,
+    held: &mut Held<'_, Nothing>,
+) -> Result {
+    let number = sysfs::parse_number(text)?;
+
+    mdev.state.change(mdev.id, axis, number, assign, held)
 }
 
 assignment!(
@@ -111,7 +122,7 @@ struct ApConfig;
 #[vtable]
 impl sysfs::Attribute for ApConfig {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"ap_config";
+    const NAME: &'static CStr = File::ApConfig.name();
 
     fn show(
         mdev: &MediatedDevice,
@@ -119,7 +130,7 @@ impl sysfs::Attribute for ApConfig {
         out: &mut sysfs::Text<'_>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        let assigned = mdev.state.assigned(mdev.id, held)?;
+        let assigned = mdev.state.assigned(mdev.id, File::ApConfig, held)?;
 
         out.write_fmt(fmt!(
             "{},{},{}\n",
@@ -167,7 +178,7 @@ struct ControlDomains;
 #[vtable]
 impl sysfs::Attribute for ControlDomains {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"control_domains";
+    const NAME: &'static CStr = File::ControlDomains.name();
 
     fn show(
         mdev: &MediatedDevice,
@@ -175,7 +186,12 @@ impl sysfs::Attribute for ControlDomains {
         out: &mut sysfs::Text<'_>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        show_domains(mdev.state.assigned(mdev.id, held)?.adm, out)
+        show_domains(
+            mdev.state
+                .assigned(mdev.id, File::ControlDomains, held)?
+                .adm,
+            out,
+        )
     }
 }
 
@@ -185,7 +201,7 @@ struct GuestControlDomains;
 #[vtable]
 impl sysfs::Attribute for GuestControlDomains {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"guest_control_domains";
+    const NAME: &'static CStr = File::GuestControlDomains.name();
 
     fn show(
         mdev: &MediatedDevice,
@@ -193,7 +209,12 @@ impl sysfs::Attribute for GuestControlDomains {
         out: &mut sysfs::Text<'_>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        show_domains(mdev.state.guest_matrix(mdev.id, held)?.adm, out)
+        show_domains(
+            mdev.state
+                .guest_matrix(mdev.id, File::GuestControlDomains, held)?
+                .adm,
+            out,
+        )
     }
 }
 
@@ -209,7 +230,7 @@ struct AssignedMatrix;
 
 impl sysfs::BinaryAttribute for AssignedMatrix {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"matrix";
+    const NAME: &'static CStr = File::Matrix.name();
 
     fn read(
         mdev: &MediatedDevice,
@@ -218,7 +239,7 @@ impl sysfs::BinaryAttribute for AssignedMatrix {
         out: &mut [u8],
         held: &mut Held<'_, Nothing>,
     ) -> Result<usize> {
-        let matrix = mdev.state.assigned(mdev.id, held)?;
+        let matrix = mdev.state.assigned(mdev.id, File::Matrix, held)?;
 
         Ok(matrix.read_queues(offset, out))
     }
@@ -229,7 +250,7 @@ struct GuestMatrix;
 
 impl sysfs::BinaryAttribute for GuestMatrix {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"guest_matrix";
+    const NAME: &'static CStr = File::GuestMatrix.name();
 
     fn read(
         mdev: &MediatedDevice,
@@ -238,7 +259,7 @@ impl sysfs::BinaryAttribute for GuestMatrix {
         out: &mut [u8],
         held: &mut Held<'_, Nothing>,
     ) -> Result<usize> {
-        let matrix = mdev.state.guest_matrix(mdev.id, held)?;
+        let matrix = mdev.state.guest_matrix(mdev.id, File::GuestMatrix, held)?;
 
         Ok(matrix.read_queues(offset, out))
     }
@@ -249,7 +270,7 @@ struct Filtered;
 
 impl sysfs::BinaryAttribute for Filtered {
     type Data = MediatedDevice;
-    const NAME: &'static CStr = c"filtered";
+    const NAME: &'static CStr = File::Filtered.name();
 
     fn read(
         mdev: &MediatedDevice,

@@ -18,7 +18,7 @@ use kernel::{
 
 /// A set of queues: a mask of domains for each adapter.
 pub(crate) struct Grid {
-    rows: KVVec<Mask>,
+    rows: KBox<[Mask; 1 << u8::BITS]>,
     /// The adapters whose masks are not empty.
     apm: Mask,
 }
@@ -26,10 +26,8 @@ pub(crate) struct Grid {
 impl Grid {
     /// Makes an empty set.
     pub(crate) fn new() -> Result<Self> {
-        let mut rows = KVVec::with_capacity(256, GFP_KERNEL)?;
-        rows.extend_with(256, Mask::EMPTY, GFP_KERNEL)?;
         Ok(Self {
-            rows,
+            rows: KBox::zeroed(GFP_KERNEL)?,
             apm: Mask::EMPTY,
         })
     }
@@ -42,10 +40,26 @@ impl Grid {
         } else {
             row.remove(apqn.apqi);
         }
-        if row.is_empty() {
-            self.apm.remove(apqn.apid);
+        self.note_row(apqn.apid);
+    }
+
+    /// Adds queues of one adapter or takes them out.
+    pub(crate) fn set_row(&mut self, apid: u8, domains: Mask, member: bool) {
+        let row = &mut self.rows[usize::from(apid)];
+        *row = if member {
+            *row | domains
         } else {
-            self.apm.insert(apqn.apid);
+            *row - domains
+        };
+        self.note_row(apid);
+    }
+
+    /// Notes whether an adapter has a queue in the set.
+    fn note_row(&mut self, apid: u8) {
+        if self.rows[usize::from(apid)].is_empty() {
+            self.apm.remove(apid);
+        } else {
+            self.apm.insert(apid);
         }
     }
 
@@ -62,6 +76,13 @@ impl Grid {
     /// Returns the adapters that have a queue in the set.
     pub(crate) fn adapters(&self) -> Mask {
         self.apm
+    }
+
+    /// Tells whether a queue of `apm` x `aqm` is in the set.
+    pub(crate) fn meets(&self, apm: Mask, aqm: Mask) -> bool {
+        (self.apm & apm)
+            .iter()
+            .any(|apid| !(self.row(apid) & aqm).is_empty())
     }
 }
 

@@ -21,7 +21,6 @@ use crate::{
     state::{
         GuestsLevel,
         MdevId,
-        Queue,
         State,
         Tables, //
     }, //
@@ -149,36 +148,32 @@ impl Tables {
         mdev.stale = false;
         let session = mdev.session.as_mut()?;
         let old = core::mem::replace(&mut session.plugged, new);
+        mdev.notify_guest_matrix();
         if old == new {
             return None;
         }
         for (apm, aqm) in old.queues_beyond(&new) {
-            for_each_queue(apm, aqm, |apqn| {
-                self.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
+            self.for_each_bound(apm, aqm, &mut |tables, apqn| {
+                tables.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
             });
         }
         Some((old, new))
     }
 
-    /// Starts to reset the queues of `apm` x `aqm`.
-    fn start_resets(&mut self, apm: Mask, aqm: Mask, in_place: bool) {
-        for_each_queue(apm, aqm, |apqn| self.start_reset(apqn, in_place));
+    /// Starts to reset the queues of `apm` x `aqm` that are bound; with `in_place` they stay in
+    /// their guest meanwhile.
+    pub(crate) fn start_resets(&mut self, apm: Mask, aqm: Mask, in_place: bool) {
+        let reset = Reset::start(in_place);
+
+        self.for_each_bound(apm, aqm, &mut |tables, apqn| tables.step(apqn, Some(reset)));
     }
 
-    /// Starts to reset a queue; with `in_place` it stays in its guest meanwhile.
-    pub(crate) fn start_reset(&mut self, apqn: Apqn, in_place: bool) {
-        if self
-            .with_queue(apqn, |queue| queue.reset = Reset::start(in_place))
-            .is_some()
-        {
-            self.busy.set(apqn, true);
-            self.step(apqn);
-        }
-    }
-
-    /// Looks at one busy queue.
-    fn step(&mut self, apqn: Apqn) {
-        let Some((busy, failed)) = self.with_queue(apqn, |queue| {
+    /// Looks at one busy queue, or at one that starts `new`.
+    fn step(&mut self, apqn: Apqn, new: Option<Reset>) {
+        let failed = self.with_queue(apqn, |queue| {
+            if let Some(reset) = new {
+                queue.reset = reset;
+            }
             let resetting = queue.reset.is_running();
             let status = queue.reset.step(apqn);
 
@@ -190,27 +185,14 @@ impl Tables {
                     interrupt.hardware.poll();
                 }
             }
-            let interrupt = queue
-                .interrupt
-                .as_ref()
-                .is_some_and(|i| i.hardware.is_disarming() || i.hardware.is_off());
-            let failed = match queue.reset {
+            match queue.reset {
                 Reset::Failed(response) if resetting => Some(response),
                 _ => None,
-            };
-            (queue.reset.is_running() || interrupt, failed)
-        }) else {
-            return;
-        };
-
-        self.busy.set(apqn, busy);
-        if let Some(response) = failed {
-            report::broken(&self.limit, apqn, response);
-            let owner = self.queues.get(apqn).and_then(|queue| queue.owner);
-            if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
-                // Why its adapter is left out has changed.
-                mdev.stale = true;
             }
+        });
+
+        if let Some(response) = failed.flatten() {
+            report::broken(&self.limit, apqn, response);
         }
     }
 
@@ -218,17 +200,8 @@ impl Tables {
     fn step_all(&mut self) {
         for apid in self.busy.adapters().iter() {
             for apqi in self.busy.row(apid).iter() {
-                self.step(Apqn { apid, apqi });
+                self.step(Apqn { apid, apqi }, None);
             }
-        }
-    }
-}
-
-/// Calls `f` for each queue of `apm` x `aqm`.
-pub(crate) fn for_each_queue(apm: Mask, aqm: Mask, mut f: impl FnMut(Apqn)) {
-    for apid in apm.iter() {
-        for apqi in aqm.iter() {
-            f(Apqn { apid, apqi });
         }
     }
 }
@@ -277,26 +250,22 @@ impl State {
             let (mut tables, _) = self.tables.lock(&mut held);
             tables.replug(id)
         };
-        if let Some((old, new)) = change {
-            kvm.set_masks(new.apm, new.aqm, new.adm);
-
-            let (mut tables, _) = self.tables.lock(&mut held);
-            for (apm, aqm) in old.queues_beyond(&new) {
-                tables.start_resets(apm, aqm, false);
-            }
-            if let Ok(mdev) = tables.mdev_mut(id) {
-                if let Some(session) = &mut mdev.session {
-                    session.signal(Event::ConfigChange);
-                }
-            }
-            tables.notify_queues(&old, &new);
-            self.look_after(&tables);
-        }
+        let Some((old, new)) = change else {
+            return;
+        };
+        kvm.set_masks(new.apm, new.aqm, new.adm);
 
         let (mut tables, _) = self.tables.lock(&mut held);
-        if let Ok(mdev) = tables.mdev_mut(id) {
-            mdev.notify_guest_matrix();
+        for (apm, aqm) in old.queues_beyond(&new) {
+            tables.start_resets(apm, aqm, false);
         }
+        if let Ok(mdev) = tables.mdev_mut(id) {
+            if let Some(session) = &mut mdev.session {
+                session.signal(Event::ConfigChange);
+            }
+        }
+        tables.notify_queues(&old, &new);
+        self.look_after(&tables);
     }
 
     /// Brings all guests up to date that a change of queues or of the host may concern. While the
@@ -392,19 +361,26 @@ impl State {
         drop(guest);
         drop(session);
 
-        self.wait_for_resets(plugged.apm, plugged.aqm, held);
+        self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held);
         // Where a reset has failed, the interrupt is turned off by itself.
-        self.give_back(Some(id), TRIES, held, |_, reset, interrupt, last| {
-            if interrupt.session != id {
-                Take::No
-            } else if last || interrupt.hardware.is_off() {
-                Take::Yes
-            } else if reset.is_running() {
-                Take::Later
-            } else {
-                interrupt.turn_off()
-            }
-        });
+        let everywhere = (Mask::ALL, Mask::ALL);
+        self.give_back(
+            everywhere,
+            Some(id),
+            TRIES,
+            held,
+            &mut |reset, interrupt, last| {
+                if interrupt.session != id {
+                    Take::No
+                } else if last || interrupt.hardware.is_off() {
+                    Take::Yes
+                } else if reset.is_running() {
+                    Take::Later
+                } else {
+                    interrupt.turn_off()
+                }
+            },
+        );
     }
 
     /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
@@ -441,28 +417,32 @@ impl State {
             self.look_after(&tables);
             plugged
         };
-        self.wait_for_resets(plugged.apm, plugged.aqm, held);
+        self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held);
 
         // A queue that broke has left the guest, and may be being reset once more by now.
         let (tables, _) = self.tables.lock(held);
-        let mut ret = Ok(());
-        for_each_queue(plugged.apm, plugged.aqm, |apqn| {
-            let clean = |queue: &Queue| matches!(queue.reset, Reset::Clean);
-            if !tables.queues.get(apqn).is_some_and(clean) {
-                ret = Err(EIO);
-            }
-        });
-        ret
+        let clean = |apid| plugged.aqm.is_subset(tables.passable.row(apid));
+        if plugged.apm.iter().all(clean)
+            && tables
+                .first_running(&[(plugged.apm, plugged.aqm)])
+                .is_none()
+        {
+            Ok(())
+        } else {
+            Err(EIO)
+        }
     }
 
-    /// Waits until no queue of `apm` x `aqm` is being reset any more, but no longer than a reset
-    /// and another one may take. No lock is held meanwhile.
+    /// Waits until none of these queues, products of adapters and domains, is being reset any more,
+    /// but no longer than a reset and another one may take. No lock is held meanwhile.
     pub(crate) fn wait_for_resets(
         self: &Arc<Self>,
-        apm: Mask,
-        aqm: Mask,
+        queues: &[(Mask, Mask)],
         held: &mut Held<'_, Nothing>,
     ) {
+        if (queues.iter()).all(|(apm, aqm)| apm.is_empty() || aqm.is_empty()) {
+            return;
+        }
         let since = Instant::<Monotonic>::now();
         let mut pause = Pause::new();
         let mut last = None;
@@ -471,7 +451,7 @@ impl State {
             let running = {
                 let (mut tables, _) = self.tables.lock(held);
                 tables.step_all();
-                tables.first_running(apm, aqm)
+                tables.first_running(queues)
             };
             self.drop_retired(held);
             match running {
@@ -494,7 +474,14 @@ impl State {
 
     /// Gives back the resources of interrupts that are off.
     fn drop_retired(&self, held: &mut Held<'_, Nothing>) {
-        self.give_back(None, 0, held, |_, _, interrupt, _| {
+        let busy = {
+            let (tables, _) = self.tables.lock(held);
+            tables.busy.adapters()
+        };
+        if busy.is_empty() {
+            return;
+        }
+        self.give_back((busy, Mask::ALL), None, 0, held, &mut |_, interrupt, _| {
             if interrupt.hardware.is_off() {
                 Take::Yes
             } else {
@@ -503,18 +490,19 @@ impl State {
         });
     }
 
-    /// Takes interrupts out of the tables, as `choose` says, and gives back their resources with no
-    /// lock held.
+    /// Takes interrupts of queues `among` these out of the tables, as `choose` says, and gives back
+    /// their resources with no lock held.
     ///
     /// What `choose` wants later is waited for, with `tries` looks at it; the last time `choose` is
     /// told so. With `id`, what others are giving back of that mediated device's user is waited
     /// for, too, and intercepted instructions that have pinned a page.
     pub(crate) fn give_back(
         &self,
+        among: (Mask, Mask),
         id: Option<MdevId>,
         tries: u32,
         held: &mut Held<'_, Nothing>,
-        mut choose: impl FnMut(Apqn, &Reset, &mut Interrupt, bool) -> Take,
+        choose: &mut dyn FnMut(&Reset, &mut Interrupt, bool) -> Take,
     ) {
         let mut pause = Pause::new();
         let mut left = tries;
@@ -525,8 +513,8 @@ impl State {
                 if left < tries {
                     tables.step_all();
                 }
-                tables.take_interrupt(id, |apqn, reset, interrupt| {
-                    choose(apqn, reset, interrupt, left == 0)
+                tables.take_interrupt(among, id, &mut |reset, interrupt| {
+                    choose(reset, interrupt, left == 0)
                 })
             };
             match taken {
@@ -574,31 +562,27 @@ impl Tables {
     /// back for. Its resources are loose until [`Self::settle`].
     fn take_interrupt(
         &mut self,
+        (apm, aqm): (Mask, Mask),
         id: Option<MdevId>,
-        mut choose: impl FnMut(Apqn, &Reset, &mut Interrupt) -> Take,
+        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
     ) -> Result<Option<KBox<Interrupt>>> {
         let mut ret = Ok(None);
 
-        for apid in self.armed.adapters().iter() {
-            for apqi in self.armed.row(apid).iter() {
-                let apqn = Apqn { apid, apqi };
-                let Some(queue) = self.queues.get_mut(apqn) else {
-                    continue;
-                };
-                let Some(interrupt) = &mut queue.interrupt else {
-                    continue;
-                };
-                match choose(apqn, &queue.reset, interrupt) {
-                    Take::No => {}
-                    Take::Later => ret = Err(EBUSY),
-                    Take::Yes => {
-                        let session = interrupt.session;
-                        self.busy.set(apqn, queue.reset.is_running());
-                        self.armed.set(apqn, false);
-                        ret = Ok(queue.interrupt.take());
-                        self.loosen(session);
-                        return ret;
+        for apid in (self.armed.adapters() & apm).iter() {
+            for apqi in (self.armed.row(apid) & aqm).iter() {
+                let taken = self.with_queue(Apqn { apid, apqi }, |queue| {
+                    match choose(&queue.reset, queue.interrupt.as_mut()?) {
+                        Take::No => None,
+                        Take::Later => {
+                            ret = Err(EBUSY);
+                            None
+                        }
+                        Take::Yes => queue.interrupt.take(),
                     }
+                });
+                if let Some(interrupt) = taken.flatten() {
+                    self.loosen(interrupt.session);
+                    return Ok(Some(interrupt));
                 }
             }
         }
@@ -629,25 +613,29 @@ impl Tables {
 
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
-    fn notify_queues(&mut self, old: &Matrix, new: &Matrix) {
+    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
         for (from, beyond) in [(old, new), (new, old)] {
             for (apm, aqm) in from.queues_beyond(beyond) {
-                for_each_queue(apm, aqm, |apqn| {
-                    if let Some(queue) = self.queues.get_mut(apqn) {
-                        queue.notify_status();
+                for apid in (apm & self.watched.adapters()).iter() {
+                    for apqi in (aqm & self.watched.row(apid)).iter() {
+                        if let Some(queue) = self.queues.get(Apqn { apid, apqi }) {
+                            queue.notify_status();
+                        }
                     }
-                });
+                }
             }
         }
     }
 
-    /// Returns a queue of `apm` x `aqm` that is being reset.
-    fn first_running(&self, apm: Mask, aqm: Mask) -> Option<Apqn> {
-        for apid in (self.busy.adapters() & apm).iter() {
-            for apqi in (self.busy.row(apid) & aqm).iter() {
-                let apqn = Apqn { apid, apqi };
-                if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
-                    return Some(apqn);
+    /// Returns one of these queues, products of adapters and domains, that is being reset.
+    fn first_running(&self, queues: &[(Mask, Mask)]) -> Option<Apqn> {
+        for (apm, aqm) in queues {
+            for apid in (self.busy.adapters() & *apm).iter() {
+                for apqi in (self.busy.row(apid) & *aqm).iter() {
+                    let apqn = Apqn { apid, apqi };
+                    if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
+                        return Some(apqn);
+                    }
                 }
             }
         }

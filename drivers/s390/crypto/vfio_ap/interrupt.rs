@@ -22,6 +22,7 @@ use kernel::{
     ap::{
         Apqn,
         GuestInterrupt,
+        Mask,
         Response,
         Status, //
     },
@@ -185,15 +186,12 @@ impl GuestHandler {
         if let Err(response) = tables.check_plugged(self.id, apqn) {
             return Status::from_response(response);
         }
-        match tables.interrupt_mut(apqn) {
+        let status = tables.with_queue(apqn, |queue| match &mut queue.interrupt {
             None => apqn.disable_interrupts(),
-            Some(interrupt) => {
-                let status = interrupt.hardware.disable();
-                tables.busy.set(apqn, true);
-                self.state.look_after(&tables);
-                status
-            }
-        }
+            Some(interrupt) => interrupt.hardware.disable(),
+        });
+        self.state.look_after(&tables);
+        status.unwrap_or(Status::from_response(Response::NOT_AVAILABLE))
     }
 }
 
@@ -209,27 +207,19 @@ impl Tables {
             .ok_or(Response::NOT_AVAILABLE)
     }
 
-    fn interrupt_mut(&mut self, apqn: Apqn) -> Option<&mut Interrupt> {
-        self.queues
-            .get_mut(apqn)
-            .and_then(|queue| queue.interrupt.as_deref_mut())
-    }
-
     /// Notes an interrupt that hardware has accepted, and returns the one that it replaces.
     fn set_interrupt(&mut self, apqn: Apqn, interrupt: KBox<Interrupt>) -> Option<KBox<Interrupt>> {
-        let queue = self.queues.get_mut(apqn)?;
-        let mut replaced = queue.interrupt.replace(interrupt);
-        self.armed.set(apqn, true);
+        self.with_queue(apqn, |queue| {
+            let mut replaced = queue.interrupt.replace(interrupt);
 
-        if let Some(replaced) = &mut replaced {
-            replaced.hardware.superseded();
-        }
-        // Hardware refuses the instruction during a reset, and nothing waits for the end of the new
-        // interrupt.
-        queue.reset.note_use();
-        let busy = queue.reset.is_running();
-        self.busy.set(apqn, busy);
-        replaced
+            if let Some(replaced) = &mut replaced {
+                replaced.hardware.superseded();
+            }
+            // Hardware refuses the instruction during a reset.
+            queue.reset.note_use();
+            replaced
+        })
+        .flatten()
     }
 }
 
@@ -243,15 +233,22 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
-        self.give_back(Some(id), TRIES, held, |_, _, interrupt, last| {
-            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-            if interrupt.session != id || !inside {
-                Take::No
-            } else if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
-            }
-        });
+        let everywhere = (Mask::ALL, Mask::ALL);
+        self.give_back(
+            everywhere,
+            Some(id),
+            TRIES,
+            held,
+            &mut |_, interrupt, last| {
+                let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
+                if interrupt.session != id || !inside {
+                    Take::No
+                } else if last {
+                    Take::Yes
+                } else {
+                    interrupt.turn_off()
+                }
+            },
+        );
     }
 }

@@ -78,6 +78,7 @@ impl Matrix {
 
     /// Returns the queues of this matrix that are not of the other one, as two products of adapters
     /// and domains.
+    #[inline(never)]
     pub(crate) fn queues_beyond(&self, other: &Self) -> [(Mask, Mask); 2] {
         [
             (self.apm - other.apm, self.aqm),
@@ -105,6 +106,7 @@ impl Matrix {
     /// A line is `05.0047`; with adapters or domains only it is `05.` or `.0047`. All lines are of
     /// the same length, so a reader that comes back with an offset costs no more than one that
     /// takes all at once. Returns the number of bytes of `out` that were filled.
+    #[inline(never)]
     pub(crate) fn read_queues(&self, offset: usize, out: &mut [u8]) -> usize {
         let (adapters, domains) = (self.apm.len(), self.aqm.len());
         let (width, lines) = match (adapters, domains) {
@@ -150,22 +152,18 @@ impl Matrix {
     fn line(buf: &mut [u8; 8], apid: Option<u8>, apqi: Option<u8>) -> &[u8] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let hex = |n: u8| [DIGITS[usize::from(n >> 4)], DIGITS[usize::from(n & 15)]];
-        let mut len = 0;
-        let mut put = |bytes: &[u8]| {
-            buf[len..len + bytes.len()].copy_from_slice(bytes);
-            len += bytes.len();
-        };
+        let [a, b] = hex(apid.unwrap_or_default());
+        let [c, d] = hex(apqi.unwrap_or_default());
 
-        if let Some(apid) = apid {
-            put(&hex(apid));
+        *buf = [a, b, b'.', b'0', b'0', c, d, b'\n'];
+        match (apid, apqi) {
+            (None, _) => &buf[2..],
+            (_, None) => {
+                buf[3] = b'\n';
+                &buf[..4]
+            }
+            _ => buf,
         }
-        put(b".");
-        if let Some(apqi) = apqi {
-            put(b"00");
-            put(&hex(apqi));
-        }
-        put(b"\n");
-        &buf[..len]
     }
 }
 
@@ -176,9 +174,12 @@ fn parse_mask(text: &[u8]) -> Result<Mask> {
     }
 
     let mut words = [0; Mask::WORDS];
-    for (i, digit) in digits.iter().enumerate() {
-        let value = (*digit as char).to_digit(16).ok_or(EINVAL)?;
-        words[i / 16] |= u64::from(value) << (60 - i % 16 * 4);
+    for (word, digits) in words.iter_mut().zip(digits.chunks(16)) {
+        for digit in digits {
+            let value = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
+            *word = *word << 4 | u64::from(value);
+        }
+        *word <<= 4 * (16 - digits.len());
     }
     Ok(Mask::from_words(words))
 }

@@ -64,7 +64,7 @@ impl ap::Driver for BoundQueue {
 
         let state: Arc<State> = state.into();
 
-        state.bind_queue(apqn, queue.as_ref(), held)?;
+        state.bind_queue(apqn, held)?;
         Ok(Self { state, apqn })
     }
 
@@ -129,11 +129,11 @@ impl sysfs::Attribute for QueueStatus {
 
     fn show(
         queue: &BoundQueue,
-        _dev: &device::Device,
+        dev: &device::Device,
         out: &mut sysfs::Text<'_>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        let status = match queue.state.status(queue.apqn, held) {
+        let status = match queue.state.status(queue.apqn, dev, Self::NAME, held) {
             Status::Unassigned => "unassigned",
             Status::Assigned => "assigned",
             Status::InUse => "in use",
@@ -152,15 +152,13 @@ impl sysfs::Attribute for Owner {
 
     fn show(
         queue: &BoundQueue,
-        _dev: &device::Device,
+        dev: &device::Device,
         out: &mut sysfs::Text<'_>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        queue
-            .state
-            .with_owner(queue.apqn, held, |owner| match owner {
-                Some(mdev) => out.write_fmt(fmt!("{}\n", mdev.name())),
-                None => out.write_fmt(fmt!("\n")),
-            })
+        (queue.state).with_owner(queue.apqn, dev, Self::NAME, held, |owner| match owner {
+            Some(mdev) => out.write_fmt(fmt!("{}\n", mdev.name())),
+            None => out.write_fmt(fmt!("\n")),
+        })
     }
 }

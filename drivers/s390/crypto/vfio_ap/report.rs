@@ -55,7 +55,8 @@ impl<const WIDTH: usize> fmt::Display for Run<WIDTH> {
 
 /// Calls `line` for each block of adjacent queues of `apm` x `aqm`, with the text to name it by:
 /// `queue 05.0047` or `queues 05-07.0004-0047`.
-fn for_each_block(apm: Mask, aqm: Mask, mut line: impl FnMut(fmt::Arguments<'_>)) {
+#[inline(never)]
+fn for_each_block(apm: Mask, aqm: Mask, line: &mut dyn FnMut(fmt::Arguments<'_>)) {
     for (apid, last_apid) in apm.ranges() {
         for (apqi, last_apqi) in aqm.ranges() {
             let s = if (apid, apqi) == (last_apid, last_apqi) {
@@ -76,7 +77,7 @@ fn for_each_block(apm: Mask, aqm: Mask, mut line: impl FnMut(fmt::Arguments<'_>)
 pub(crate) fn sharing(mdev: &Mdev, apm: Mask, aqm: Mask, owner: &Mdev) {
     let owner = owner.dev.name();
 
-    for_each_block(apm, aqm, |queues| {
+    for_each_block(apm, aqm, &mut |queues| {
         limited!(
             mdev.limit,
             dev_warn!(
@@ -92,7 +93,7 @@ pub(crate) fn sharing(mdev: &Mdev, apm: Mask, aqm: Mask, owner: &Mdev) {
 /// Says that queues cannot be assigned to the mediated device `mdev`, because the default drivers
 /// have them.
 pub(crate) fn reserved(mdev: &Mdev, apm: Mask, aqm: Mask) {
-    for_each_block(apm, aqm, |queues| {
+    for_each_block(apm, aqm, &mut |queues| {
         limited!(
             mdev.limit,
             dev_warn!(
@@ -107,7 +108,7 @@ pub(crate) fn reserved(mdev: &Mdev, apm: Mask, aqm: Mask) {
 /// Says that queues cannot be given to the default drivers, because the mediated device `mdev` has
 /// them.
 pub(crate) fn in_use(mdev: &Mdev, apm: Mask, aqm: Mask) {
-    for_each_block(apm, aqm, |queues| {
+    for_each_block(apm, aqm, &mut |queues| {
         limited!(
             mdev.limit,
             dev_warn!(

@@ -21,7 +21,6 @@ use crate::{
         LeftOut, //
     },
     guest::{
-        for_each_queue,
         Guests,
         Session,
         Take,
@@ -88,10 +87,25 @@ kernel::lock_level! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MdevId(NonZero<u64>);
 
+/// What is known of a queue by the sets that it is in, so that nobody has to look for it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Traits {
+    /// A guest can have the queue.
+    passable: bool,
+    /// Its reset has failed.
+    broken: bool,
+    /// It has to be looked at until a reset or the end of its interrupt is through.
+    busy: bool,
+    /// It has an interrupt.
+    armed: bool,
+    /// Somebody has read its `status`, and may poll it.
+    watched: bool,
+}
+
 /// A queue that is bound to this driver.
 pub(crate) struct Queue {
-    /// The device, for those who poll its attributes.
-    dev: ARef<device::Device>,
+    /// The sets that it is in.
+    traits: Traits,
     status_file: AttributeFile,
     owner_file: AttributeFile,
     /// The mediated device that it is assigned to.
@@ -104,40 +118,65 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Tells whether a guest can have the queue.
-    fn is_passable(&self) -> bool {
-        !self.unbinding && self.reset.is_passable()
+    /// Computes the sets that the queue belongs to.
+    fn traits(&self) -> Traits {
+        let interrupt = self.interrupt.as_ref().map(|i| &i.hardware);
+
+        Traits {
+            passable: !self.unbinding && self.reset.is_passable(),
+            broken: matches!(self.reset, Reset::Failed(_)),
+            busy: self.reset.is_running()
+                || interrupt.is_some_and(|i| i.is_disarming() || i.is_off()),
+            armed: interrupt.is_some(),
+            watched: self.status_file.is_read(),
+        }
     }
 
     /// Tells those who poll that how the queue is used has changed.
-    pub(crate) fn notify_status(&mut self) {
-        self.status_file.notify(&self.dev, c"status");
+    pub(crate) fn notify_status(&self) {
+        self.status_file.notify();
     }
 
     /// Notes who has the queue, and tells those who poll.
     fn set_owner(&mut self, owner: Option<MdevId>) {
         self.owner = owner;
         self.notify_status();
-        self.owner_file.notify(&self.dev, c"owner");
+        self.owner_file.notify();
     }
 }
 
-/// The attributes of a mediated device that can be polled.
-#[derive(Default)]
-struct Files {
-    matrix: AttributeFile,
-    ap_config: AttributeFile,
-    control_domains: AttributeFile,
-    guest_matrix: AttributeFile,
-    guest_control_domains: AttributeFile,
-    filtered: AttributeFile,
+/// An attribute of a mediated device that can be polled.
+#[derive(Clone, Copy)]
+pub(crate) enum File {
+    Matrix,
+    ApConfig,
+    ControlDomains,
+    GuestMatrix,
+    GuestControlDomains,
+    Filtered,
+}
+
+impl File {
+    const NUMBER: usize = 6;
+
+    /// Returns the name of the file.
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::Matrix => c"matrix",
+            Self::ApConfig => c"ap_config",
+            Self::ControlDomains => c"control_domains",
+            Self::GuestMatrix => c"guest_matrix",
+            Self::GuestControlDomains => c"guest_control_domains",
+            Self::Filtered => c"filtered",
+        }
+    }
 }
 
 /// A mediated device.
 pub(crate) struct Mdev {
     /// The device, for messages and those who poll its attributes.
     pub(crate) dev: ARef<device::Device>,
-    files: Files,
+    files: [AttributeFile; File::NUMBER],
     /// The limit for these.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     /// What was assigned to it.
@@ -152,24 +191,59 @@ pub(crate) struct Mdev {
 }
 
 impl Mdev {
-    /// Tells those who poll that what is assigned has changed.
-    fn notify_assigned(&mut self) {
-        let files = &mut self.files;
+    /// Notes that a file is being read; its reader may poll it then.
+    fn read(&mut self, file: File) {
+        self.files[file as usize].read(&self.dev, file.name());
+    }
 
-        files.matrix.notify(&self.dev, c"matrix");
-        files.ap_config.notify(&self.dev, c"ap_config");
-        files.control_domains.notify(&self.dev, c"control_domains");
+    /// Tells those who poll these files that they may have changed.
+    fn notify(&self, files: &[File]) {
+        for file in files {
+            self.files[*file as usize].notify();
+        }
+    }
+
+    /// Tells those who poll that what is assigned has changed.
+    fn notify_assigned(&self) {
+        self.notify(&[File::Matrix, File::ApConfig, File::ControlDomains]);
     }
 
     /// Tells those who poll that what the guest has, or would get, may have changed.
-    pub(crate) fn notify_guest_matrix(&mut self) {
-        let files = &mut self.files;
+    pub(crate) fn notify_guest_matrix(&self) {
+        self.notify(&[File::GuestMatrix, File::GuestControlDomains, File::Filtered]);
+    }
+}
 
-        files.guest_matrix.notify(&self.dev, c"guest_matrix");
-        files
-            .guest_control_domains
-            .notify(&self.dev, c"guest_control_domains");
-        files.filtered.notify(&self.dev, c"filtered");
+/// A change of what is assigned to a mediated device.
+enum Edit {
+    /// An adapter or domain comes, or goes.
+    One(Axis, u64, bool),
+    /// All of it is replaced.
+    All(Matrix),
+}
+
+impl Edit {
+    /// Returns what `old` becomes.
+    ///
+    /// Returns [`ENODEV`] for a number that the machine cannot have.
+    fn apply(&self, host: &ap::Config, old: &Matrix) -> Result<Matrix> {
+        let mut new = *old;
+
+        match *self {
+            Self::One(axis, number, assign) => {
+                let number = u8::try_from(number).map_err(|_| ENODEV)?;
+                if number > axis.max(host) {
+                    return Err(ENODEV);
+                }
+                if assign {
+                    new.axis_mut(axis).insert(number);
+                } else {
+                    new.axis_mut(axis).remove(number);
+                }
+            }
+            Self::All(all) => new = all,
+        }
+        Ok(new)
     }
 }
 
@@ -188,15 +262,14 @@ pub(crate) struct Tables {
     pub(crate) scanning: bool,
     pub(crate) queues: Table<Queue>,
     pub(crate) mdevs: RBTree<MdevId, Mdev>,
-    /// The queues that a guest can have: derived from `queues`.
-    grid: Grid,
-    /// The queues whose reset has failed: derived from `queues`.
+    /// The queues that are assigned, bound or not: derived from `mdevs`.
+    assigned: Grid,
+    // The queues with each of the `Traits`: derived from `queues`.
+    pub(crate) passable: Grid,
     broken: Grid,
-    /// The queues that have to be looked at until a reset or the end of their interrupts is
-    /// through.
     pub(crate) busy: Grid,
-    /// The queues that have an interrupt: derived from `queues`.
     pub(crate) armed: Grid,
+    pub(crate) watched: Grid,
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     last_id: Option<MdevId>,
@@ -209,24 +282,42 @@ impl Tables {
 
     /// Finds the mediated device that the queue is assigned to.
     fn find_owner(&self, apqn: Apqn) -> Option<MdevId> {
+        if !self.assigned.contains(apqn) {
+            return None;
+        }
         self.mdevs
             .iter()
             .find_map(|(id, mdev)| mdev.assigned.contains(apqn).then_some(*id))
     }
 
-    /// Gives the queues of `apm` x `aqm` that are bound to a mediated device, or to none.
-    fn set_owner(&mut self, apm: Mask, aqm: Mask, owner: Option<MdevId>) {
+    /// Calls `f` for each queue of `apm` x `aqm` that is bound.
+    pub(crate) fn for_each_bound(
+        &mut self,
+        apm: Mask,
+        aqm: Mask,
+        f: &mut dyn FnMut(&mut Self, Apqn),
+    ) {
         for apid in apm.iter() {
-            for apqi in aqm.iter() {
-                if let Some(queue) = self.queues.get_mut(Apqn { apid, apqi }) {
-                    queue.set_owner(owner);
-                }
+            for apqi in (aqm & self.queues.row(apid)).iter() {
+                f(self, Apqn { apid, apqi });
             }
         }
     }
 
-    /// Changes a queue and keeps what is derived from it: the grids, and whether its owner has to
-    /// be looked at again.
+    /// Gives the queues of `apm` x `aqm` to a mediated device, or to none.
+    #[inline(never)]
+    fn set_owner(&mut self, apm: Mask, aqm: Mask, owner: Option<MdevId>) {
+        for apid in apm.iter() {
+            self.assigned.set_row(apid, aqm, owner.is_some());
+        }
+        self.for_each_bound(apm, aqm, &mut |tables, apqn| {
+            if let Some(queue) = tables.queues.get_mut(apqn) {
+                queue.set_owner(owner);
+            }
+        });
+    }
+
+    /// Changes a queue, and keeps the sets that it is in.
     pub(crate) fn with_queue<R>(
         &mut self,
         apqn: Apqn,
@@ -234,19 +325,50 @@ impl Tables {
     ) -> Option<R> {
         let queue = self.queues.get_mut(apqn)?;
         let ret = f(queue);
-        let (owner, passable) = (queue.owner, queue.is_passable());
-        let broken = matches!(queue.reset, Reset::Failed(_));
+        let traits = queue.traits();
 
-        if self.broken.contains(apqn) != broken {
-            self.broken.set(apqn, broken);
-        }
-        if self.grid.contains(apqn) != passable {
-            self.grid.set(apqn, passable);
-            if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
-                mdev.stale = true;
-            }
+        if traits != queue.traits {
+            let (owner, old) = (queue.owner, replace(&mut queue.traits, traits));
+            self.move_queue(apqn, owner, old, traits);
         }
         Some(ret)
+    }
+
+    /// Takes a queue out of the table, and out of the sets.
+    fn remove_queue(&mut self, apqn: Apqn) -> Option<KBox<Queue>> {
+        let queue = self.queues.remove(apqn)?;
+
+        self.move_queue(apqn, queue.owner, queue.traits, Traits::default());
+        Some(queue)
+    }
+
+    /// Moves a queue from the sets that it was in to those that it is in now, and notes whether its
+    /// owner has to be looked at again.
+    fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: Traits, new: Traits) {
+        let before = self.passable.row(apqn.apid);
+
+        for (set, old, new) in [
+            (&mut self.passable, old.passable, new.passable),
+            (&mut self.broken, old.broken, new.broken),
+            (&mut self.busy, old.busy, new.busy),
+            (&mut self.armed, old.armed, new.armed),
+            (&mut self.watched, old.watched, new.watched),
+        ] {
+            if old != new {
+                set.set(apqn, new);
+            }
+        }
+        if (old.passable, old.broken) == (new.passable, new.broken) {
+            return;
+        }
+        if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
+            // A guest gets an adapter as a whole.
+            let aqm = mdev.assigned.aqm & self.host.aqm;
+            if aqm.is_subset(before) != aqm.is_subset(self.passable.row(apqn.apid)) {
+                mdev.stale = true;
+            }
+            mdev.notify(&[File::Filtered]);
+        }
     }
 
     /// Finds the mediated device whose guest has the queue.
@@ -258,16 +380,9 @@ impl Tables {
     }
 
     /// Computes what a guest of the mediated device gets.
+    #[inline(never)]
     pub(crate) fn effective(&self, assigned: &Matrix) -> Matrix {
-        filter::effective(assigned, &Matrix::from(&self.host), &self.grid)
-    }
-
-    /// Returns what the guest of a mediated device has; without a guest, what it would get.
-    fn guest_matrix(&self, mdev: &Mdev) -> Matrix {
-        match &mdev.session {
-            Some(session) => session.plugged,
-            None => self.effective(&mdev.assigned),
-        }
+        filter::effective(assigned, &Matrix::from(&self.host), &self.passable)
     }
 
     /// Refuses queues that mediated devices other than `id` have, calling `conflict` with each such
@@ -277,10 +392,13 @@ impl Tables {
         id: Option<MdevId>,
         apm: Mask,
         aqm: Mask,
-        conflict: impl Fn(&Mdev, Mask, Mask),
+        conflict: &dyn Fn(&Mdev, Mask, Mask),
     ) -> Result {
         let mut ret = Ok(());
 
+        if !self.assigned.meets(apm, aqm) {
+            return ret;
+        }
         for (other, mdev) in self.mdevs.iter() {
             let (apm, aqm) = (mdev.assigned.apm & apm, mdev.assigned.aqm & aqm);
             if Some(*other) != id && !apm.is_empty() && !aqm.is_empty() {
@@ -307,7 +425,7 @@ impl Tables {
         }
         ret?;
         for (apm, aqm) in added {
-            ret = ret.and(self.check_sharing(Some(id), apm, aqm, |owner, apm, aqm| {
+            ret = ret.and(self.check_sharing(Some(id), apm, aqm, &|owner, apm, aqm| {
                 report::sharing(mdev, apm, aqm, owner);
             }));
         }
@@ -339,9 +457,8 @@ impl Tables {
             return;
         };
         for apid in (assigned.apm & self.broken.adapters()).iter() {
-            for apqi in (assigned.aqm & self.broken.row(apid)).iter() {
-                self.start_reset(Apqn { apid, apqi }, false);
-            }
+            let domains = assigned.aqm & self.broken.row(apid);
+            self.start_resets(Mask::single(apid), domains, false);
         }
     }
 
@@ -353,7 +470,7 @@ impl Tables {
         let mut ret = Ok(());
 
         for apid in apm.iter() {
-            let ours = self.grid.row(apid) - attr.reserved_by_masks(apid);
+            let ours = self.passable.row(apid) - attr.reserved_by_masks(apid);
             let mut reserved = Mask::EMPTY;
             for apqi in (aqm - ours).iter() {
                 if attr.owned_by_default_driver(Apqn { apid, apqi }) {
@@ -405,10 +522,12 @@ impl State {
             scanning: false,
             queues: Table::new()?,
             mdevs: RBTree::new(),
-            grid: Grid::new()?,
+            assigned: Grid::new()?,
+            passable: Grid::new()?,
             broken: Grid::new()?,
             busy: Grid::new()?,
             armed: Grid::new()?,
+            watched: Grid::new()?,
             limit: report::new_limit()?,
             last_id: None,
         };
@@ -424,18 +543,13 @@ impl State {
     }
 
     /// A queue was bound to this driver. It is reset before any guest gets it.
-    pub(crate) fn bind_queue(
-        self: &Arc<Self>,
-        apqn: Apqn,
-        dev: &device::Device,
-        held: &mut Held<'_, Nothing>,
-    ) -> Result {
+    pub(crate) fn bind_queue(self: &Arc<Self>, apqn: Apqn, held: &mut Held<'_, Nothing>) -> Result {
         let (guests, mut held) = self.guests.lock(held);
 
         {
             let (mut tables, _) = self.tables.lock(&mut held);
             let queue = Queue {
-                dev: dev.into(),
+                traits: Traits::default(),
                 status_file: AttributeFile::new(),
                 owner_file: AttributeFile::new(),
                 owner: tables.find_owner(apqn),
@@ -444,7 +558,7 @@ impl State {
                 interrupt: None,
             };
             tables.queues.insert(apqn, queue)?;
-            tables.start_reset(apqn, false);
+            tables.start_resets(Mask::single(apqn.apid), Mask::single(apqn.apqi), false);
         }
         self.commit_stale(&guests, &mut held);
         Ok(())
@@ -452,6 +566,8 @@ impl State {
 
     /// A queue is about to be unbound from this driver. It leaves its guest and is reset.
     pub(crate) fn unbind_queue(self: &Arc<Self>, apqn: Apqn, held: &mut Held<'_, Nothing>) {
+        let (apm, aqm) = (Mask::single(apqn.apid), Mask::single(apqn.apqi));
+
         {
             let (guests, mut held) = self.guests.lock(held);
             let (known, user) = {
@@ -466,15 +582,13 @@ impl State {
                 (Some(true), None) => {}
                 (_, None) => {
                     let (mut tables, _) = self.tables.lock(&mut held);
-                    tables.start_reset(apqn, false);
+                    tables.start_resets(apm, aqm, false);
                 }
             }
         }
-        self.wait_for_resets(Mask::single(apqn.apid), Mask::single(apqn.apqi), held);
-        self.give_back(None, TRIES, held, |of, _, interrupt, last| {
-            if of != apqn {
-                Take::No
-            } else if last {
+        self.wait_for_resets(&[(apm, aqm)], held);
+        self.give_back((apm, aqm), None, TRIES, held, &mut |_, interrupt, last| {
+            if last {
                 Take::Yes
             } else {
                 interrupt.turn_off()
@@ -482,10 +596,7 @@ impl State {
         });
 
         let (mut tables, _) = self.tables.lock(held);
-        tables.busy.set(apqn, false);
-        tables.armed.set(apqn, false);
-        tables.broken.set(apqn, false);
-        if let Some(queue) = tables.queues.remove(apqn) {
+        if let Some(queue) = tables.remove_queue(apqn) {
             report::unbound(&tables.limit, apqn, &queue.reset);
         }
     }
@@ -495,26 +606,34 @@ impl State {
     pub(crate) fn leave_queues(self: &Arc<Self>, held: &mut Held<'_, Nothing>) {
         {
             let (mut tables, _) = self.tables.lock(held);
-            let all = Matrix::from(&tables.host);
-            for_each_queue(all.apm, all.aqm, |apqn| {
-                if tables
-                    .with_queue(apqn, |queue| queue.unbinding = true)
-                    .is_some()
-                {
-                    tables.start_reset(apqn, false);
-                }
+            tables.for_each_bound(Mask::ALL, Mask::ALL, &mut |tables, apqn| {
+                tables.with_queue(apqn, |queue| queue.unbinding = true);
             });
+            tables.start_resets(Mask::ALL, Mask::ALL, false);
         }
-        self.wait_for_resets(Mask::ALL, Mask::ALL, held);
+        self.wait_for_resets(&[(Mask::ALL, Mask::ALL)], held);
     }
 
-    /// Tells how a queue is used.
-    pub(crate) fn status(&self, apqn: Apqn, held: &mut Held<'_, Nothing>) -> Status {
-        let (tables, _) = self.tables.lock(held);
-        match tables.queues.get(apqn) {
-            Some(Queue { owner: Some(_), .. }) if tables.user(apqn).is_some() => Status::InUse,
-            Some(Queue { owner: Some(_), .. }) => Status::Assigned,
-            _ => Status::Unassigned,
+    /// Tells how a queue is used, for the attribute `name` of its device.
+    pub(crate) fn status(
+        &self,
+        apqn: Apqn,
+        dev: &device::Device,
+        name: &CStr,
+        held: &mut Held<'_, Nothing>,
+    ) -> Status {
+        let (mut tables, _) = self.tables.lock(held);
+        let owner = tables.with_queue(apqn, |queue| {
+            queue.status_file.read(dev, name);
+            queue.owner
+        });
+
+        if owner.flatten().is_none() {
+            Status::Unassigned
+        } else if tables.user(apqn).is_some() {
+            Status::InUse
+        } else {
+            Status::Assigned
         }
     }
 
@@ -530,7 +649,7 @@ impl State {
         let id = MdevId(NonZero::new(last + 1).ok_or(EOVERFLOW)?);
         let mdev = Mdev {
             dev: dev.into(),
-            files: Files::default(),
+            files: Default::default(),
             limit: report::new_limit()?,
             assigned: Matrix::default(),
             session: None,
@@ -553,33 +672,56 @@ impl State {
         }
     }
 
-    /// Returns what is assigned to a mediated device.
-    pub(crate) fn assigned(&self, id: MdevId, held: &mut Held<'_, Nothing>) -> Result<Matrix> {
+    /// Returns what is assigned to a mediated device, for a file of it.
+    pub(crate) fn assigned(
+        &self,
+        id: MdevId,
+        file: File,
+        held: &mut Held<'_, Nothing>,
+    ) -> Result<Matrix> {
         let (mut tables, _) = self.tables.lock(held);
+        let mdev = tables.mdev_mut(id)?;
 
-        tables.mdev_mut(id).map(|mdev| mdev.assigned)
+        mdev.read(file);
+        Ok(mdev.assigned)
     }
 
-    /// Returns what the guest of a mediated device has; without a guest, what it would get.
-    pub(crate) fn guest_matrix(&self, id: MdevId, held: &mut Held<'_, Nothing>) -> Result<Matrix> {
-        let (tables, _) = self.tables.lock(held);
+    /// Returns what the guest of a mediated device has, for a file of it; without a guest, what it
+    /// would get.
+    pub(crate) fn guest_matrix(
+        &self,
+        id: MdevId,
+        file: File,
+        held: &mut Held<'_, Nothing>,
+    ) -> Result<Matrix> {
+        let (mut tables, _) = self.tables.lock(held);
+        let mdev = tables.mdev_mut(id)?;
 
-        tables
-            .mdevs
-            .get(&id)
-            .map(|mdev| tables.guest_matrix(mdev))
-            .ok_or(ENODEV)
+        mdev.read(file);
+        match &mdev.session {
+            Some(session) => Ok(session.plugged),
+            None => {
+                let assigned = mdev.assigned;
+                Ok(tables.effective(&assigned))
+            }
+        }
     }
 
-    /// Returns the name of the mediated device that a queue is assigned to.
+    /// Returns the name of the mediated device that a queue is assigned to, for the attribute
+    /// `name` of the queue's device.
     pub(crate) fn with_owner<R>(
         &self,
         apqn: Apqn,
+        dev: &device::Device,
+        name: &CStr,
         held: &mut Held<'_, Nothing>,
         f: impl FnOnce(Option<&device::Device>) -> R,
     ) -> R {
-        let (tables, _) = self.tables.lock(held);
-        let owner = tables.queues.get(apqn).and_then(|queue| queue.owner);
+        let (mut tables, _) = self.tables.lock(held);
+        let owner = tables.queues.get_mut(apqn).and_then(|queue| {
+            queue.owner_file.read(dev, name);
+            queue.owner
+        });
 
         f(owner
             .and_then(|id| tables.mdevs.get(&id))
@@ -594,32 +736,39 @@ impl State {
         held: &mut Held<'_, Nothing>,
         out: &mut sysfs::Piece<'_>,
     ) -> Result {
-        let (tables, _) = self.tables.lock(held);
-        let assigned = tables.mdevs.get(&id).ok_or(ENODEV)?.assigned;
+        let (mut tables, _) = self.tables.lock(held);
+        let mdev = tables.mdev_mut(id)?;
+        mdev.read(File::Filtered);
+        let assigned = mdev.assigned;
         let host = Matrix::from(&tables.host);
 
-        filter::for_each_left_out(&assigned, &host, &tables.grid, |left_out| match left_out {
-            LeftOut::Adapter(apid) => {
-                out.write_fmt(fmt!("{apid:02x}. not in host configuration\n"));
-            }
-            LeftOut::Domain(apqi) => {
-                out.write_fmt(fmt!(".{apqi:04x} not in host configuration\n"));
-            }
-            LeftOut::Queue(apqn) => {
-                let reason = match tables.queues.get(apqn) {
-                    None
-                    | Some(Queue {
-                        unbinding: true, ..
-                    }) => "not bound",
-                    Some(Queue {
-                        reset: Reset::Failed(_),
-                        ..
-                    }) => "reset failed",
-                    Some(_) => "being reset",
-                };
-                out.write_fmt(fmt!("{apqn} {reason}\n"));
-            }
-        });
+        filter::for_each_left_out(
+            &assigned,
+            &host,
+            &tables.passable,
+            |left_out| match left_out {
+                LeftOut::Adapter(apid) => {
+                    out.write_fmt(fmt!("{apid:02x}. not in host configuration\n"));
+                }
+                LeftOut::Domain(apqi) => {
+                    out.write_fmt(fmt!(".{apqi:04x} not in host configuration\n"));
+                }
+                LeftOut::Queue(apqn) => {
+                    let reason = match tables.queues.get(apqn) {
+                        None
+                        | Some(Queue {
+                            unbinding: true, ..
+                        }) => "not bound",
+                        Some(Queue {
+                            reset: Reset::Failed(_),
+                            ..
+                        }) => "reset failed",
+                        Some(_) => "being reset",
+                    };
+                    out.write_fmt(fmt!("{apqn} {reason}\n"));
+                }
+            },
+        );
         Ok(())
     }
 
@@ -634,19 +783,7 @@ impl State {
         assign: bool,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        self.reassign(id, held, true, |host, old| {
-            let number = u8::try_from(number).map_err(|_| ENODEV)?;
-            if number > axis.max(host) {
-                return Err(ENODEV);
-            }
-            let mut new = *old;
-            if assign {
-                new.axis_mut(axis).insert(number);
-            } else {
-                new.axis_mut(axis).remove(number);
-            }
-            Ok(new)
-        })
+        self.reassign(id, held, true, &Edit::One(axis, number, assign))
     }
 
     /// Replaces all that is assigned to a mediated device; without `apply`, only finds out whether
@@ -658,7 +795,7 @@ impl State {
         apply: bool,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        self.reassign(id, held, apply, |_, _| Ok(new))
+        self.reassign(id, held, apply, &Edit::All(new))
     }
 
     fn reassign(
@@ -666,10 +803,10 @@ impl State {
         id: MdevId,
         held: &mut Held<'_, Nothing>,
         apply: bool,
-        edit: impl Fn(&ap::Config, &Matrix) -> Result<Matrix>,
+        edit: &Edit,
     ) -> Result {
         if apply {
-            self.wait_for_added(id, held, &edit)?;
+            self.wait_for_added(id, held, edit)?;
         }
 
         let removed = {
@@ -678,7 +815,7 @@ impl State {
             let (old, new) = {
                 let (mut tables, _) = self.tables.lock(&mut held);
                 let old = tables.mdev_mut(id)?.assigned;
-                let new = edit(&tables.host, &old)?;
+                let new = edit.apply(&tables.host, &old)?;
                 if new == old {
                     return Ok(());
                 }
@@ -693,9 +830,7 @@ impl State {
             self.commit(&guests, id, &mut held);
             old.queues_beyond(&new)
         };
-        for (apm, aqm) in removed {
-            self.wait_for_resets(apm, aqm, held);
-        }
+        self.wait_for_resets(&removed, held);
         Ok(())
     }
 
@@ -705,16 +840,14 @@ impl State {
         self: &Arc<Self>,
         id: MdevId,
         held: &mut Held<'_, Nothing>,
-        edit: impl Fn(&ap::Config, &Matrix) -> Result<Matrix>,
+        edit: &Edit,
     ) -> Result {
         let added = {
             let (mut tables, _) = self.tables.lock(held);
             let old = tables.mdev_mut(id)?.assigned;
-            edit(&tables.host, &old)?.queues_beyond(&old)
+            edit.apply(&tables.host, &old)?.queues_beyond(&old)
         };
-        for (apm, aqm) in added {
-            self.wait_for_resets(apm, aqm, held);
-        }
+        self.wait_for_resets(&added, held);
         Ok(())
     }
 
@@ -722,7 +855,7 @@ impl State {
     pub(crate) fn in_use(&self, apm: Mask, aqm: Mask, held: &mut Held<'_, AttrMutex>) -> Result {
         let (tables, _) = self.tables.lock(held);
 
-        tables.check_sharing(None, apm, aqm, |owner, apm, aqm| {
+        tables.check_sharing(None, apm, aqm, &|owner, apm, aqm| {
             report::in_use(owner, apm, aqm);
         })
     }
@@ -764,7 +897,7 @@ impl State {
     /// The AP bus has offered all queues of the changed configuration.
     pub(crate) fn scan_complete(self: &Arc<Self>, new: ap::Config, held: &mut Held<'_, Nothing>) {
         // The queues that came are still being reset; see `reassign()`.
-        self.wait_for_resets(new.apm, new.aqm, held);
+        self.wait_for_resets(&[(new.apm, new.aqm)], held);
 
         let (guests, mut held) = self.guests.lock(held);
         {

@@ -5,46 +5,41 @@
 //! Finding an entry costs the same however many there are. No locks, no I/O.
 
 use kernel::{
-    ap::Apqn,
+    ap::{
+        Apqn,
+        Mask, //
+    },
     prelude::*, //
 };
 
+/// A place for each of the numbers that there can be.
+type Places<T> = KBox<[Option<KBox<T>>; 1 << u8::BITS]>;
+
 /// The entries of one adapter, by domain.
 struct Row<T> {
-    entries: KVec<Option<KBox<T>>>,
-    used: usize,
-}
-
-impl<T> Row<T> {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            entries: empty(|| None)?,
-            used: 0,
-        })
-    }
+    entries: Places<T>,
+    /// The domains that have an entry.
+    domains: Mask,
 }
 
 /// Entries by APQN.
 pub(crate) struct Table<T> {
-    rows: KVec<Option<KBox<Row<T>>>>,
-}
-
-/// Makes a place for each of the numbers that there can be.
-fn empty<T>(make: impl Fn() -> T) -> Result<KVec<T>> {
-    const NUMBERS: usize = 1 << u8::BITS;
-    let mut places = KVec::with_capacity(NUMBERS, GFP_KERNEL)?;
-
-    for _ in 0..NUMBERS {
-        places.push(make(), GFP_KERNEL)?;
-    }
-    Ok(places)
+    rows: Places<Row<T>>,
 }
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            rows: empty(|| None)?,
+            rows: KBox::zeroed(GFP_KERNEL)?,
         })
+    }
+
+    /// Returns the domains with which an adapter has an entry.
+    pub(crate) fn row(&self, apid: u8) -> Mask {
+        match &self.rows[usize::from(apid)] {
+            Some(row) => row.domains,
+            None => Mask::EMPTY,
+        }
     }
 
     pub(crate) fn get(&self, apqn: Apqn) -> Option<&T> {
@@ -65,7 +60,13 @@ impl<T> Table<T> {
         let place = &mut self.rows[usize::from(apqn.apid)];
         let row = match place {
             Some(row) => row,
-            None => place.insert(KBox::new(Row::new()?, GFP_KERNEL)?),
+            None => {
+                let row = Row {
+                    entries: KBox::zeroed(GFP_KERNEL)?,
+                    domains: Mask::EMPTY,
+                };
+                place.insert(KBox::new(row, GFP_KERNEL)?)
+            }
         };
         let place = &mut row.entries[usize::from(apqn.apqi)];
 
@@ -73,7 +74,7 @@ impl<T> Table<T> {
             return Err(EEXIST);
         }
         *place = Some(entry);
-        row.used += 1;
+        row.domains.insert(apqn.apqi);
         Ok(())
     }
 
@@ -83,8 +84,8 @@ impl<T> Table<T> {
         let row = place.as_mut()?;
         let entry = row.entries[usize::from(apqn.apqi)].take()?;
 
-        row.used -= 1;
-        if row.used == 0 {
+        row.domains.remove(apqn.apqi);
+        if row.domains.is_empty() {
             *place = None;
         }
         Some(entry)
@@ -109,6 +110,7 @@ mod tests {
         for (n, apqn) in all.into_iter().enumerate() {
             assert_eq!(table.get(apqn), Some(&n));
             assert_eq!(table.get_mut(apqn), Some(&mut { n }));
+            assert!(table.row(apqn.apid).contains(apqn.apqi));
         }
         for (n, apqn) in all.into_iter().enumerate() {
             assert_eq!(table.remove(apqn).as_deref(), Some(&n));

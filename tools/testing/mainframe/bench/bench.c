@@ -165,7 +165,10 @@ static void end(void)
 	began = now() - began;
 }
 
-/* What was between, done @times times. */
+/*
+ * What was between, done @times times.  Says nothing itself: the interrupt that ends the
+ * output would be counted with the next operation.
+ */
 static void line(const char *operation, long times, const char *fmt, ...) __printf(3, 4);
 static void line(const char *operation, long times, const char *fmt, ...)
 {
@@ -178,7 +181,6 @@ static void line(const char *operation, long times, const char *fmt, ...)
 	snprintf(all, sizeof(all), "operation=%s scale=%s times=%ld us=%.0f%s%s", operation, scale,
 		 times, began * 1e6, *extra ? " " : "", extra);
 	count3(COUNT_LINE, (unsigned long)all, strlen(all), 0);
-	puts(all);
 }
 
 #define MEASURE(operation, times, expr) do {					\
@@ -635,11 +637,13 @@ int main(int argc, char **argv)
 	pid_t busy;
 
 	setbuf(stdout, NULL);
+	/* A large machine is still being scanned. */
+	MUST_BE(wait_for_at_most(600, ap_bindings_settled()));
 	while (path_exists("/sys/devices/ap/card%02x", nr_cards))
 		mask_set(&all_cards, nr_cards++);
 	while (path_exists("%s", queue_path(0, nr_doms)))
 		mask_set(&all_doms, nr_doms++);
-	MUST_BE(nr_cards && nr_doms && wait_for(ap_bindings_settled()));
+	MUST_BE(nr_cards && nr_doms);
 	scale = text("%dx%d", nr_cards, nr_doms);
 	vm_need_modules();
 	busy = keep_busy();
