@@ -417,16 +417,8 @@ impl State {
             self.look_after(&tables);
             plugged
         };
-        self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held);
-
         // A queue that broke has left the guest, and may be being reset once more by now.
-        let (tables, _) = self.tables.lock(held);
-        let clean = |apid| plugged.aqm.is_subset(tables.passable.row(apid));
-        if plugged.apm.iter().all(clean)
-            && tables
-                .first_running(&[(plugged.apm, plugged.aqm)])
-                .is_none()
-        {
+        if self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held) {
             Ok(())
         } else {
             Err(EIO)
@@ -435,34 +427,36 @@ impl State {
 
     /// Waits until none of these queues, products of adapters and domains, is being reset any more,
     /// but no longer than a reset and another one may take. No lock is held meanwhile.
+    ///
+    /// Returns whether there was a moment at which all of them were clean.
     pub(crate) fn wait_for_resets(
         self: &Arc<Self>,
         queues: &[(Mask, Mask)],
         held: &mut Held<'_, Nothing>,
-    ) {
+    ) -> bool {
         if (queues.iter()).all(|(apm, aqm)| apm.is_empty() || aqm.is_empty()) {
-            return;
+            return true;
         }
         let since = Instant::<Monotonic>::now();
         let mut pause = Pause::new();
         let mut last = None;
 
-        loop {
-            let running = {
+        let clean = loop {
+            let (running, passable) = {
                 let (mut tables, _) = self.tables.lock(held);
                 tables.step_all();
-                tables.first_running(queues)
+                (tables.first_running(queues), tables.all_passable(queues))
             };
             self.drop_retired(held);
             match running {
                 Some(apqn) => last = Some(apqn),
-                None => break,
+                None => break passable,
             }
             if since.elapsed().as_nanos() > 2 * LIMIT.as_nanos() {
-                break;
+                break false;
             }
             pause.sleep();
-        }
+        };
         if let Some(apqn) = last {
             let (tables, _) = self.tables.lock(held);
             report::waited(&tables.limit, apqn, since.elapsed());
@@ -470,6 +464,7 @@ impl State {
 
         let (guests, mut held) = self.guests.lock(held);
         self.commit_stale(&guests, &mut held);
+        clean
     }
 
     /// Gives back the resources of interrupts that are off.
@@ -627,8 +622,16 @@ impl Tables {
         }
     }
 
+    /// Tells whether a guest can have all of these queues, products of adapters and domains.
+    fn all_passable(&self, queues: &[(Mask, Mask)]) -> bool {
+        queues.iter().all(|(apm, aqm)| {
+            apm.iter()
+                .all(|apid| aqm.is_subset(self.passable.row(apid)))
+        })
+    }
+
     /// Returns one of these queues, products of adapters and domains, that is being reset.
-    fn first_running(&self, queues: &[(Mask, Mask)]) -> Option<Apqn> {
+    pub(crate) fn first_running(&self, queues: &[(Mask, Mask)]) -> Option<Apqn> {
         for (apm, aqm) in queues {
             for apid in (self.busy.adapters() & *apm).iter() {
                 for apqi in (self.busy.row(apid) & *aqm).iter() {

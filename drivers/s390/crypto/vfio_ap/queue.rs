@@ -101,10 +101,10 @@ impl ap::Driver for BoundQueue {
     fn on_scan_complete(
         state: ArcBorrow<'_, State>,
         new: ap::Config,
-        _old: ap::Config,
+        old: ap::Config,
         held: &mut Held<'_, Nothing>,
     ) {
-        Arc::from(state).scan_complete(new, held);
+        Arc::from(state).scan_complete(new, old, held);
     }
 }
 

@@ -371,6 +371,15 @@ impl Tables {
         }
     }
 
+    /// Tells those who poll why the guest does not get a queue: it comes, or goes.
+    fn notify_filtered(&self, apqn: Apqn) {
+        let owner = self.queues.get(apqn).and_then(|queue| queue.owner);
+
+        if let Some(mdev) = owner.and_then(|id| self.mdevs.get(&id)) {
+            mdev.notify(&[File::Filtered]);
+        }
+    }
+
     /// Finds the mediated device whose guest has the queue.
     fn user(&self, apqn: Apqn) -> Option<MdevId> {
         let id = self.queues.get(apqn)?.owner?;
@@ -558,6 +567,7 @@ impl State {
                 interrupt: None,
             };
             tables.queues.insert(apqn, queue)?;
+            tables.notify_filtered(apqn);
             tables.start_resets(Mask::single(apqn.apid), Mask::single(apqn.apqi), false);
         }
         self.commit_stale(&guests, &mut held);
@@ -573,6 +583,7 @@ impl State {
             let (known, user) = {
                 let (mut tables, _) = self.tables.lock(&mut held);
                 let known = tables.with_queue(apqn, |queue| replace(&mut queue.unbinding, true));
+                tables.notify_filtered(apqn);
                 (known, tables.user(apqn))
             };
             match (known, user) {
@@ -845,8 +856,14 @@ impl State {
         let added = {
             let (mut tables, _) = self.tables.lock(held);
             let old = tables.mdev_mut(id)?.assigned;
-            edit.apply(&tables.host, &old)?.queues_beyond(&old)
+            let added = edit.apply(&tables.host, &old)?.queues_beyond(&old);
+            if tables.first_running(&added).is_none() {
+                return Ok(());
+            }
+            added
         };
+        // What will be refused need not be waited for.
+        self.reassign(id, held, false, edit)?;
         self.wait_for_resets(&added, held);
         Ok(())
     }
@@ -895,9 +912,16 @@ impl State {
     }
 
     /// The AP bus has offered all queues of the changed configuration.
-    pub(crate) fn scan_complete(self: &Arc<Self>, new: ap::Config, held: &mut Held<'_, Nothing>) {
-        // The queues that came are still being reset; see `reassign()`.
-        self.wait_for_resets(&[(new.apm, new.aqm)], held);
+    pub(crate) fn scan_complete(
+        self: &Arc<Self>,
+        new: ap::Config,
+        old: ap::Config,
+        held: &mut Held<'_, Nothing>,
+    ) {
+        // The queues that came are still being reset; see `wait_for_added()`. Others are not waited
+        // for: the AP bus would stand still meanwhile.
+        let came = Matrix::from(&new).queues_beyond(&Matrix::from(&old));
+        self.wait_for_resets(&came, held);
 
         let (guests, mut held) = self.guests.lock(held);
         {
