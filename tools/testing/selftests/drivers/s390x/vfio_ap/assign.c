@@ -89,6 +89,19 @@ TEST_F(number, every_base)
 	}
 }
 
+/* Programs write the NUL, too, and more behind it. */
+TEST_F(number, ends_at_a_nul)
+{
+	static const char five[] = "5\0x";
+
+	EXPECT_EQ(0, file_write_n(mdev_attr(&self->mdev, variant->assign), five,
+				  sizeof(five)));
+	EXPECT_STREQ(shown(variant->format, 5),
+		     mdev_get(&self->mdev, variant->show));
+	EXPECT_EQ(-EINVAL, file_write_n(mdev_attr(&self->mdev, variant->assign),
+					"\0" "5", 2));
+}
+
 static const char * const not_numbers[] = {
 	"\n", " ", "x", "0x", "0xg", "-1", "-0", "--1", "+-1", "++1", "08", "1x",
 	"1 ", " 1", "1,2", "1-2", "1.0", "1\n\n", "1\n2", "one", "1e1", "\t1",

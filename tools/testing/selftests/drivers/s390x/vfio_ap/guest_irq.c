@@ -322,6 +322,38 @@ TEST_F_TIMEOUT(irq, unmap_of_a_queue_that_is_busy, 120)
 	EXPECT_EQ(0, PINNED());
 }
 
+/*
+ * As with a balloon: the guest does not need the page any more, its VMM frees it.  It
+ * is pinned, so hardware does not write to what is somebody else's by now; nor to
+ * what the guest has got in its place.
+ */
+TEST_F_TIMEOUT(irq, page_that_the_guest_frees, 120)
+{
+	uint8_t *page = self->guest.mem + (guest_nib(0) & -GUEST_PAGE);
+
+	ATTACH();
+	ASSERT_EQ(RC_NORMAL, IRQ_ON(guest_nib(0)));
+	ASSERT_EQ(0, madvise(page, GUEST_PAGE, MADV_DONTNEED));
+	EXPECT_EQ(1, PINNED());
+	ASSERT_EQ(RC_NORMAL, guest_send(&self->guest, self->card, self->dom));
+	EXPECT_EQ(ISC, guest_wait_irq(&self->guest, ISC_BIT(ISC), IRQ_MS));
+	EXPECT_EQ(0, guest_nib_take(&self->guest, guest_nib(0)));
+	EXPECT_EQ(RC_NORMAL, guest_receive(&self->guest, self->card,
+					   self->dom));
+	ASSERT_EQ(RC_NORMAL, IRQ_OFF());
+	EXPECT_TRUE(wait_for(!PINNED()));
+
+	/* Now for the new page; and nobody turns it off. */
+	ASSERT_EQ(RC_NORMAL, IRQ_ON(guest_nib(0)));
+	ASSERT_EQ(RC_NORMAL, guest_send(&self->guest, self->card, self->dom));
+	EXPECT_EQ(ISC, guest_wait_irq(&self->guest, ISC_BIT(ISC), IRQ_MS));
+	EXPECT_EQ(1, guest_nib_take(&self->guest, guest_nib(0)));
+	ASSERT_EQ(0, madvise(page, GUEST_PAGE, MADV_DONTNEED));
+	guest_detach(&self->guest);
+	EXPECT_FALSE(ARMED());
+	EXPECT_EQ(0, PINNED());
+}
+
 static bool stop;
 
 static void *keep_turning_on_and_off(void *arg)
