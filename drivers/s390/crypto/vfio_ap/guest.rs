@@ -426,7 +426,8 @@ impl State {
     }
 
     /// Waits until none of these queues, products of adapters and domains, is being reset any more,
-    /// but no longer than a reset and another one may take. No lock is held meanwhile.
+    /// but no longer than a reset and another one may take. No lock is held meanwhile. Guests get
+    /// what has become clean.
     ///
     /// Returns whether there was a moment at which all of them were clean.
     pub(crate) fn wait_for_resets(
@@ -434,9 +435,6 @@ impl State {
         queues: &[(Mask, Mask)],
         held: &mut Held<'_, Nothing>,
     ) -> bool {
-        if (queues.iter()).all(|(apm, aqm)| apm.is_empty() || aqm.is_empty()) {
-            return true;
-        }
         let since = Instant::<Monotonic>::now();
         let mut pause = Pause::new();
         let mut last = None;
