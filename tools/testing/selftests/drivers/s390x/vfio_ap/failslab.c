@@ -109,11 +109,10 @@ static bool was_refused(struct attempts *all, int ret)
 	char left[16] = "";
 	bool hit;
 
-	if (pread(all->fail_nth, left, sizeof(left) - 1, 0) <= 0)
-		all->wrong = true;
-	hit = !atoi(left);
+	/* If looking is what fails, the operation did not come to that. */
+	hit = pread(all->fail_nth, left, sizeof(left) - 1, 0) > 0 && !atoi(left);
 	write_nth(all, 0);
-	if (!all->total && !hit)
+	if (!all->total && atoi(left))
 		all->total = MAX_NTH - atoi(left);
 	if (ret && (!hit || (ret != -ENOMEM && ret != -EFAULT))) {
 		fprintf(stderr, "# allocation %d: %s\n", all->nth,

@@ -136,7 +136,8 @@ int guests_end(void);
  */
 #define GUEST_FAULTS							\
 	"WARNING: (vfio_ap_ops\\.c|.* at (kvm_s390_gisa_destroy|"	\
-	"vfio_iommu_type1_detach_group|vfio_unpin_pages))|"		\
+	"vfio_iommu_type1_detach_group|vfio_remove_dma|"			\
+	"vfio_unpin_pages))|"						\
 	"KASAN: slab-use-after-free in vfio_ap_|lockdep is turned off"
 
 /* Processes and threads of a test. */

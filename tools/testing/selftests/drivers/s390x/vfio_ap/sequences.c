@@ -347,7 +347,7 @@ static void count_time(const struct op *op, double since)
 	struct spent *s = &spent[op ? op->kind : OP_KINDS];
 
 	if (!s->what)
-		s->what = op ? op_text(op) : "looking";
+		s->what = op ? text("%s", op_text(op)) : "looking";
 	s->seconds += now() - since;
 	s->times++;
 }
