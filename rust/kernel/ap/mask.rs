@@ -2,8 +2,8 @@
 
 //! Masks of AP adapters and domains.
 //!
-//! Values only: no locks, no I/O, nothing that can fail. What handles whole masks is not inlined, as
-//! the bitmap functions of C are not: drivers do that a lot, and seldom where it has to be fast.
+//! Values only: no locks, no I/O, nothing that can fail. What handles whole masks is not inlined,
+//! as the bitmap functions of C are not: drivers do that a lot, and seldom where it has to be fast.
 
 use crate::prelude::*;
 use core::ops::{
