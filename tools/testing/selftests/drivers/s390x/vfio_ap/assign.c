@@ -99,7 +99,7 @@ TEST_F(number, ends_at_a_nul)
 	EXPECT_STREQ(shown(variant->format, 5),
 		     mdev_get(&self->mdev, variant->show));
 	EXPECT_EQ(-EINVAL, file_write_n(mdev_attr(&self->mdev, variant->assign),
-					"\0" "5", 2));
+					"\0005", 2));
 }
 
 static const char * const not_numbers[] = {
