@@ -32,7 +32,11 @@ struct ap_machine ap;
 
 static struct ap_mask found_apmask, found_aqmask;
 static pid_t main_pid;
-static pid_t *test_group;	/* of the test that runs; shared with it */
+/* Shared by the program and its tests, which are processes of their own. */
+static struct {
+	pid_t test_group;	/* of the test that runs */
+	bool restored;		/* by the program, and no test has run since */
+} *shared;
 
 bool impl_is_c(void)
 {
@@ -578,10 +582,17 @@ int ap_set_masks(const struct ap_mask *apmask, const struct ap_mask *aqmask)
 
 int ap_restore(void)
 {
+	static bool asked;
+	bool restored = shared->restored && !asked;
 	int ret = 0;
 
-	if (getpid() != main_pid)
-		*test_group = getpgrp();
+	shared->restored = false;
+	if (getpid() != main_pid) {
+		shared->test_group = getpgrp();
+		asked = true;
+		if (restored)
+			return 0;
+	}
 	if (!module_loaded(MODULE_NAME))
 		ret = module_load(MODULE_NAME);
 	if (ret) {
@@ -598,6 +609,7 @@ int ap_restore(void)
 	if (ret)
 		fprintf(stderr, "# the machine is not as it was: %s\n",
 			strerror(-ret));
+	shared->restored = !ret && getpid() == main_pid;
 	return ret;
 }
 
@@ -614,8 +626,8 @@ static void give_all_back(void)
 /* Whoever runs the program has no more patience: the test ends, too. */
 static void terminate(int signal)
 {
-	if (*test_group)
-		kill(-*test_group, SIGKILL);
+	if (shared->test_group)
+		kill(-shared->test_group, SIGKILL);
 	exit(KSFT_FAIL);
 }
 
@@ -696,9 +708,9 @@ void ap_start(int nr_doms)
 	ap.apmask = mask_of(ap.nr_cards, ap.cards);
 	ap.aqmask = mask_of(ap.nr_doms - nr_doms, ap.doms + nr_doms);
 	main_pid = getpid();
-	test_group = mmap(NULL, sizeof(*test_group), PROT_READ | PROT_WRITE,
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (test_group == MAP_FAILED)
+	if (shared == MAP_FAILED)
 		ksft_exit_fail_msg("no memory\n");
 	atexit(give_all_back);
 	signal(SIGTERM, terminate);
