@@ -709,7 +709,7 @@ void ap_start(int nr_doms)
 	ap.aqmask = mask_of(ap.nr_doms - nr_doms, ap.doms + nr_doms);
 	main_pid = getpid();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		ksft_exit_fail_msg("no memory\n");
 	atexit(give_all_back);
