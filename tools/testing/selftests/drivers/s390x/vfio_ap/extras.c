@@ -83,27 +83,38 @@ TEST_F(extras, filtered_not_in_the_host_s_configuration)
 		     mdev_get(mdev, "filtered"));
 }
 
-TEST_F(extras, filtered_reset_failed)
+/*
+ * Assigns the queue and has a guest leave it that cannot be reset.  Hardware is in
+ * order again afterwards, but the queue was not reset since.
+ */
+static int break_queue(const struct mdev *mdev, int card, int dom)
 {
-	const char *queue;
 	struct vdev vdev;
 	struct vm vm;
-	int qmp;
+	int qmp, ret;
 
 	vm_need_modules();
 	qmp = qmp_open();
-	ASSERT_LE(0, qmp) TH_LOG("the port to the emulator");
-	queue = qmp_queue(qmp, self->card, self->dom);
-	ASSERT_EQ(0, vm_create(&vm));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
-	ASSERT_EQ(0, vdev_open(&vdev, &self->mdev, false, &vm));
-	EXPECT_TRUE(qmp_set(qmp, queue, "force", "\"zapq:01:*\""));
-	vdev_close(&vdev);
-	EXPECT_STREQ(text("%02x.%04x reset failed\n", self->card, self->dom),
-		     mdev_get(&self->mdev, "filtered"));
+	if (qmp < 0)
+		return qmp;
+	ret = vm_create(&vm) ?: mdev_assign(mdev, card, dom) ?:
+	      vdev_open(&vdev, mdev, false, &vm);
+	if (!ret) {
+		if (!qmp_set(qmp, qmp_queue(qmp, card, dom), "force",
+			     "\"zapq:01:*\""))
+			ret = -EIO;
+		vdev_close(&vdev);
+	}
 	/* The port can be open once only. */
 	close(qmp);
-	EXPECT_TRUE(qmp_restore());
+	return qmp_restore() ? ret : -EIO;
+}
+
+TEST_F(extras, filtered_reset_failed)
+{
+	ASSERT_EQ(0, break_queue(&self->mdev, self->card, self->dom));
+	EXPECT_STREQ(text("%02x.%04x reset failed\n", self->card, self->dom),
+		     mdev_get(&self->mdev, "filtered"));
 	/* A new attempt is made when it is bound again. */
 	ASSERT_EQ(0, queue_unbind(self->card, self->dom));
 	ASSERT_EQ(0, queue_bind(self->card, self->dom, "vfio_ap"));
@@ -281,23 +292,9 @@ TEST_F(extras, pollers_wake_up_when_a_queue_goes)
 /* The reason changes, and what is left out does not. */
 TEST_F(extras, pollers_wake_up_when_a_queue_out_of_order_goes)
 {
-	const char *queue;
 	struct poller filtered;
-	struct vdev vdev;
-	struct vm vm;
-	int qmp;
 
-	vm_need_modules();
-	qmp = qmp_open();
-	ASSERT_LE(0, qmp) TH_LOG("the port to the emulator");
-	queue = qmp_queue(qmp, self->card, self->dom);
-	ASSERT_EQ(0, vm_create(&vm));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
-	ASSERT_EQ(0, vdev_open(&vdev, &self->mdev, false, &vm));
-	EXPECT_TRUE(qmp_set(qmp, queue, "force", "\"zapq:01:*\""));
-	vdev_close(&vdev);
-	close(qmp);
-	EXPECT_TRUE(qmp_restore());
+	ASSERT_EQ(0, break_queue(&self->mdev, self->card, self->dom));
 	ASSERT_TRUE(watch(&filtered, mdev_attr(&self->mdev, "filtered")));
 	ASSERT_EQ(0, queue_unbind(self->card, self->dom));
 	EXPECT_TRUE(woken_up(&filtered));
