@@ -351,7 +351,7 @@ static int load(int fd)
 	return syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
 }
 
-TEST_F_TIMEOUT(failslab, load_module, 900)
+TEST_F_TIMEOUT(failslab, load_module, 3000)
 {
 	int fd = open(module_file(MODULE_NAME), O_RDONLY | O_CLOEXEC);
 	bool ok = true, debug_feature = false;

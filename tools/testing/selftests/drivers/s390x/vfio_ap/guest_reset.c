@@ -7,6 +7,9 @@
 #include <linux/vfio.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "../../../kselftest_harness.h"
 #include "ap.h"
@@ -613,9 +616,16 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 
 /* The VMM ends without a word */
 
+#define CGROUPS		"/tmp/cgroups"
+#define SMALL_CGROUP	CGROUPS "/small"
+
+/* What a hungry VMM takes after each instruction of its guest. */
+#define MEAL		(128UL << 10)
+
 struct victim {
 	const struct mdev *mdev;
 	bool cdev;
+	bool hungry;
 	int card, dom;
 	int ready;
 };
@@ -625,6 +635,8 @@ static int run_until_killed(void *arg)
 	struct victim *victim = arg;
 	struct guest guest;
 
+	if (victim->hungry && file_write(SMALL_CGROUP "/cgroup.procs", "0"))
+		return 1;
 	if (guest_create(&guest) ||
 	    guest_attach(&guest, victim->mdev, victim->cdev) ||
 	    write(victim->ready, "", 1) != 1)
@@ -640,17 +652,21 @@ static int run_until_killed(void *arg)
 			guest_rapq(&guest, victim->card, victim->dom);
 		else if (i % 5 == 3)
 			guest_irq_off(&guest, victim->card, victim->dom);
+		if (victim->hungry)
+			mmap(NULL, MEAL, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	}
 }
 
 #define KILLS	10
 
 static void kill_guests(struct __test_metadata *_metadata,
-			struct pair_data *self, bool cdev)
+			struct pair_data *self, bool cdev, bool hungry)
 {
 	struct victim victim = {
 		.mdev = &self->mdev,
 		.cdev = cdev,
+		.hungry = hungry,
 		.card = self->card,
 		.dom = self->dom,
 	};
@@ -667,8 +683,10 @@ static void kill_guests(struct __test_metadata *_metadata,
 
 		pid = start_process(run_until_killed, &victim);
 		ASSERT_EQ(1, read(ready[0], &c, 1));
-		usleep(rand() % 100000);
-		kill(pid, SIGKILL);
+		if (!hungry) {
+			usleep(rand() % 100000);
+			kill(pid, SIGKILL);
+		}
 		ASSERT_TRUE(process_ends_within(AP_PATIENCE, pid));
 		ASSERT_TRUE(wait_for(!strcmp("assigned\n",
 					     queue_status(self->card,
@@ -689,12 +707,39 @@ static void kill_guests(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(pair, killed_by_group, 240)
 {
-	kill_guests(_metadata, self, false);
+	kill_guests(_metadata, self, false, false);
 }
 
 TEST_F_TIMEOUT(pair, killed_by_cdev, 240)
 {
-	kill_guests(_metadata, self, true);
+	kill_guests(_metadata, self, true, false);
+}
+
+static void starve_guests(struct __test_metadata *_metadata,
+			  struct pair_data *self, bool cdev)
+{
+	ASSERT_EQ(0, mkdir(CGROUPS, 0700));
+	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
+	ASSERT_EQ(0, file_write(CGROUPS "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(SMALL_CGROUP, 0700));
+	ASSERT_EQ(0, file_write(SMALL_CGROUP "/memory.max", "16M"));
+	kill_guests(_metadata, self, cdev, true);
+	/* They ended for that reason and no other. */
+	EXPECT_NE(NULL, strstr(file_text(SMALL_CGROUP "/memory.events"),
+			       text("oom_kill %d\n", KILLS)));
+	EXPECT_EQ(0, rmdir(SMALL_CGROUP));
+	EXPECT_EQ(0, umount(CGROUPS));
+	EXPECT_EQ(0, rmdir(CGROUPS));
+}
+
+TEST_F_TIMEOUT(pair, out_of_memory_by_group, 240)
+{
+	starve_guests(_metadata, self, false);
+}
+
+TEST_F_TIMEOUT(pair, out_of_memory_by_cdev, 240)
+{
+	starve_guests(_metadata, self, true);
 }
 
 AP_MAIN(2)
