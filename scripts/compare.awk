@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # compare.awk DIFFERENCES LEDGER impl=c RESULTS... impl=rust RESULTS...: the table of
-# "make compare", then the ledger.
+# "make compare", then the ledger.  The variable programs says which tests have to be there.
 
 function result(text,	row)
 {
@@ -68,6 +68,7 @@ impl == "" { next }
 /^@suite / {
 	finish(1)
 	suite = $2 == "kselftest" ? $3 : ""
+	started[impl, suite]
 	plan = ran = bad = 0
 	next
 }
@@ -87,6 +88,10 @@ suite == "" { next }
 
 END {
 	finish(1)
+	nr_programs = split(programs, wanted, " ")
+	for (i = 1; i <= nr_programs; i++)
+		if (!(("c", wanted[i]) in started) || !(("rust", wanted[i]) in started))
+			remember(wanted[i] " (the program itself)", "missing")
 	print "The same tests with both drivers\n"
 	printf "%-76s %-9s %-8s %s\n", "test", "C", "Rust", "row"
 	for (i = 1; i <= nr; i++) {

@@ -557,6 +557,12 @@ int guests_begin(void)
 	return ret;
 }
 
+const char *guests_queue(int qmp, struct mdev *mdev, int card, int dom)
+{
+	return mdev_create(mdev) || mdev_assign(mdev, card, dom) ? "" :
+	       qmp_queue(qmp, card, dom);
+}
+
 int guests_end(void)
 {
 	int qmp = qmp_open(), ret;

@@ -126,6 +126,8 @@ bool card_behaves(int qmp, int card);
  * far.  Returns the port to the emulator.
  */
 int guests_begin(void);
+/* A mediated device with one queue.  Returns what qmp_queue() does, "" if it failed. */
+const char *guests_queue(int qmp, struct mdev *mdev, int card, int dom);
 /* Its end: the same again.  Returns how many violations there were. */
 int guests_end(void);
 

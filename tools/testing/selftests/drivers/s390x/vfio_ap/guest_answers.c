@@ -101,10 +101,8 @@ FIXTURE_SETUP(answer)
 	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
-	self->queue = qmp_queue(self->qmp, self->card, self->dom);
+	self->queue = guests_queue(self->qmp, &self->mdev, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
-	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 }

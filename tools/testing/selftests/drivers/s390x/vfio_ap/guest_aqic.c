@@ -31,11 +31,9 @@ FIXTURE_SETUP(aqic)
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
 	self->other_dom = ap.doms[1];
-	self->queue = qmp_queue(self->qmp, self->card, self->dom);
-	self->other_queue = qmp_queue(self->qmp, self->card, self->other_dom);
+	self->queue = guests_queue(self->qmp, &self->mdev, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
-	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	self->other_queue = qmp_queue(self->qmp, self->card, self->other_dom);
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	ASSERT_EQ(0, guest_create(&self->guest));
@@ -235,10 +233,8 @@ FIXTURE_SETUP(refused)
 	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
-	self->queue = qmp_queue(self->qmp, self->card, self->dom);
+	self->queue = guests_queue(self->qmp, &self->mdev, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
-	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	ASSERT_EQ(0, guest_create(&self->guest));
 	self->pinned = pinned_pages();
 	ASSERT_EQ(0, guest_attach(&self->guest, &self->mdev, false));

@@ -47,13 +47,10 @@ FIXTURE_SETUP(pair)
 	self->other_card = ap.cards[1];
 	self->dom = ap.doms[0];
 	self->other_dom = ap.doms[1];
-	self->queue = qmp_queue(self->qmp, self->card, self->dom);
-	self->other_queue = qmp_queue(self->qmp, self->other_card, self->dom);
+	self->queue = guests_queue(self->qmp, &self->mdev, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
-	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, mdev_create(&self->other));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
-	ASSERT_EQ(0, mdev_assign(&self->other, self->other_card, self->dom));
+	self->other_queue = guests_queue(self->qmp, &self->other, self->other_card, self->dom);
+	ASSERT_STRNE("", self->other_queue);
 	ASSERT_EQ(0, guest_create(&self->guest));
 	ASSERT_EQ(0, guest_create(&self->other_guest));
 	self->kmsg = kmsg_open();
@@ -313,10 +310,8 @@ FIXTURE_SETUP(slow)
 	ASSERT_LE(0, self->qmp) TH_LOG("the machine, or the port to the emulator");
 	self->card = ap.cards[0];
 	self->dom = ap.doms[0];
-	self->queue = qmp_queue(self->qmp, self->card, self->dom);
+	self->queue = guests_queue(self->qmp, &self->mdev, self->card, self->dom);
 	ASSERT_STRNE("", self->queue);
-	ASSERT_EQ(0, mdev_create(&self->mdev));
-	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	ASSERT_EQ(0, guest_create(&self->guest));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
