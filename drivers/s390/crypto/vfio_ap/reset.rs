@@ -63,6 +63,7 @@ enum Answer {
 }
 
 /// Classifies a response, the same way for the request and for the tests that follow it.
+#[inline]
 fn answer(response: Response) -> Answer {
     match response {
         Response::NORMAL => Answer::Done,
