@@ -88,9 +88,17 @@ impl Grid {
     }
 
     /// Starts a walk over those of these queues that are in the set.
+    #[inline(never)]
     pub(crate) fn walk(&self, queues: &Queues) -> Walk {
+        let apm = self.apm & queues.apm;
+
         Walk {
-            apids: (self.apm & queues.apm).iter(),
+            // Many a set is empty, most of the time.
+            apids: if apm.is_empty() {
+                ap::Iter::END
+            } else {
+                apm.iter()
+            },
             apid: 0,
             apqis: ap::Iter::END,
             aqm: queues.aqm,

@@ -215,11 +215,12 @@ fn parse_mask(text: &[u8]) -> Result<Mask> {
 
     let mut words = [0; Mask::WORDS];
     for (word, digits) in words.iter_mut().zip(digits.chunks(16)) {
+        let mut value = 0;
         for digit in digits {
-            let value = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
-            *word = *word << 4 | u64::from(value);
+            let digit = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
+            value = value << 4 | u64::from(digit);
         }
-        *word <<= 4 * (16 - digits.len());
+        *word = value << (4 * (16 - digits.len()));
     }
     Ok(Mask::from_words(words))
 }

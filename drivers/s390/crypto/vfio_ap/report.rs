@@ -55,6 +55,7 @@ impl fmt::Display for Run {
 
 /// Says of each block of adjacent queues what `mdev` has to do with it: between `before` and `after`
 /// stands what to name it by, `queue 05.0047` or `queues 05-07.0004-0047`.
+#[inline(never)]
 fn for_each_block(mdev: &Mdev, queues: &Queues, before: &str, after: fmt::Arguments<'_>) {
     for (apid, last_apid) in queues.apm.ranges() {
         for (apqi, last_apqi) in queues.aqm.ranges() {

@@ -106,9 +106,9 @@ pub(crate) enum Set {
 impl Set {
     const NUMBER: usize = 5;
 
-    /// Returns the set's bit if `member` holds.
-    fn bit_if(self, member: bool) -> u8 {
-        u8::from(member) << self as u8
+    /// Returns the set's bit in [`Queue::sets`].
+    const fn bit(self) -> u8 {
+        1 << self as u8
     }
 }
 
@@ -130,20 +130,22 @@ pub(crate) struct Queue {
 impl Queue {
     /// Computes the sets that the queue belongs to.
     fn sets(&self) -> u8 {
-        let mut sets = Set::Watched.bit_if(self.status_file.is_read());
-
-        if !self.unbinding {
-            sets |= Set::Passable.bit_if(self.reset.is_passable());
-        }
-        match self.reset {
-            Reset::Clean | Reset::Dirty => {}
-            Reset::Running(_) => sets |= Set::Busy.bit_if(true),
-            Reset::Failed(_) => sets |= Set::Broken.bit_if(true),
+        let mut sets = match self.reset {
+            Reset::Clean | Reset::Dirty => 0,
+            Reset::Running(_) => Set::Busy.bit(),
+            Reset::Failed(_) => Set::Broken.bit(),
+        };
+        if self.reset.is_passable() && !self.unbinding {
+            sets |= Set::Passable.bit();
         }
         if let Some(interrupt) = &self.interrupt {
-            let hardware = &interrupt.hardware;
-            sets |= Set::Armed.bit_if(true);
-            sets |= Set::Busy.bit_if(hardware.is_disarming() || hardware.is_off());
+            sets |= Set::Armed.bit();
+            if interrupt.hardware.is_disarming() || interrupt.hardware.is_off() {
+                sets |= Set::Busy.bit();
+            }
+        }
+        if self.status_file.is_read() {
+            sets |= Set::Watched.bit();
         }
         sets
     }
@@ -356,23 +358,25 @@ impl Tables {
     /// Moves a queue from the sets that it was in to those that it is in now, and notes whether its
     /// owner has to be looked at again.
     fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: u8, new: u8) {
-        let before = self.set(Set::Passable).row(apqn.apid);
-
         for (n, set) in self.sets.iter_mut().enumerate() {
             if (old ^ new) >> n & 1 != 0 {
                 set.set(apqn, new >> n & 1 != 0);
             }
         }
-        let visible = Set::Passable.bit_if(true) | Set::Broken.bit_if(true);
+        let visible = Set::Passable.bit() | Set::Broken.bit();
         if (old ^ new) & visible == 0 {
             return;
         }
-        let after = self.set(Set::Passable).row(apqn.apid);
+        let mut with_queue = self.set(Set::Passable).row(apqn.apid);
+        with_queue.insert(apqn.apqi);
         let host = self.host.aqm;
         if let Some(Ok(mdev)) = owner.map(|id| self.mdev_mut(id)) {
-            // A guest gets an adapter as a whole.
+            // A guest gets an adapter as a whole: does it depend on this queue?
             let aqm = mdev.assigned.aqm & host;
-            if aqm.is_subset(before) != aqm.is_subset(after) {
+            if (old ^ new) & Set::Passable.bit() != 0
+                && aqm.contains(apqn.apqi)
+                && aqm.is_subset(with_queue)
+            {
                 mdev.stale = true;
             }
             mdev.notify(&[File::Filtered]);
