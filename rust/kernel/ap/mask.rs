@@ -193,6 +193,14 @@ pub struct Iter {
     word: usize,
 }
 
+impl Iter {
+    /// An iterator that has come to its end.
+    pub const END: Self = Self {
+        left: Mask::EMPTY,
+        word: Mask::WORDS,
+    };
+}
+
 impl Iterator for Iter {
     type Item = u8;
 
@@ -200,10 +208,10 @@ impl Iterator for Iter {
     fn next(&mut self) -> Option<u8> {
         while let Some(word) = self.left.0.get_mut(self.word) {
             if *word != 0 {
-                let bit = word.leading_zeros();
-                *word &= !(1 << (63 - bit));
-                // CAST: Below 4 * 64.
-                return Some((self.word as u32 * 64 + bit) as u8);
+                // CAST: Below 64, and below 4.
+                let id = (word.leading_zeros() as u8) | (self.word as u8) << 6;
+                *word &= !Mask::bit(id);
+                return Some(id);
             }
             self.word += 1;
         }

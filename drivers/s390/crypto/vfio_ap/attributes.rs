@@ -12,7 +12,10 @@ use crate::{
         Matrix, //
     },
     mdev::MediatedDevice,
-    state::File, //
+    state::{
+        Edit,
+        File, //
+    }, //
 };
 use kernel::{
     ap::Mask,
@@ -87,8 +90,9 @@ fn change(
     held: &mut Held<'_, Nothing>,
 ) -> Result {
     let number = sysfs::parse_number(text)?;
+    let edit = Edit::One(axis, number, assign);
 
-    mdev.state.change(mdev.id, axis, number, assign, held)
+    mdev.state.reassign(mdev.id, &edit, true, held)
 }
 
 assignment!(
@@ -146,9 +150,9 @@ impl sysfs::Attribute for ApConfig {
         text: &CStr,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        let matrix = Matrix::parse(text.to_bytes())?;
+        let edit = Edit::All(Matrix::parse(text.to_bytes())?);
 
-        mdev.state.replace(mdev.id, matrix, true, held)
+        mdev.state.reassign(mdev.id, &edit, true, held)
     }
 }
 
@@ -166,9 +170,9 @@ impl sysfs::Attribute for TryApConfig {
         text: &CStr,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        let matrix = Matrix::parse(text.to_bytes())?;
+        let edit = Edit::All(Matrix::parse(text.to_bytes())?);
 
-        mdev.state.replace(mdev.id, matrix, false, held)
+        mdev.state.reassign(mdev.id, &edit, false, held)
     }
 }
 

@@ -7,9 +7,13 @@
 //! is a pure function of what is assigned, what the host has and which queues are fit. It must not
 //! depend on what was before, take locks or do I/O.
 
-use crate::matrix::Matrix;
+use crate::matrix::{
+    Matrix,
+    Queues, //
+};
 use kernel::{
     ap::{
+        self,
         Apqn,
         Mask, //
     },
@@ -73,16 +77,57 @@ impl Grid {
         self.row(apqn.apid).contains(apqn.apqi)
     }
 
-    /// Returns the adapters that have a queue in the set.
-    pub(crate) fn adapters(&self) -> Mask {
-        self.apm
+    /// Tells whether there is no queue in the set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.apm.is_empty()
     }
 
-    /// Tells whether a queue of `apm` x `aqm` is in the set.
-    pub(crate) fn meets(&self, apm: Mask, aqm: Mask) -> bool {
-        (self.apm & apm)
-            .iter()
-            .any(|apid| !(self.row(apid) & aqm).is_empty())
+    /// Tells whether one of these queues is in the set.
+    pub(crate) fn meets(&self, queues: &Queues) -> bool {
+        self.walk(queues).next(self).is_some()
+    }
+
+    /// Starts a walk over those of these queues that are in the set.
+    #[inline(never)]
+    pub(crate) fn walk(&self, queues: &Queues) -> Walk {
+        let apm = self.apm & queues.apm;
+
+        Walk {
+            // Many a set is empty, most of the time.
+            apids: if apm.is_empty() {
+                ap::Iter::END
+            } else {
+                apm.iter()
+            },
+            apid: 0,
+            apqis: ap::Iter::END,
+            aqm: queues.aqm,
+        }
+    }
+}
+
+/// A walk over queues that are in a set, in ascending order. It does not borrow the set: what is
+/// done with a queue may change whether it, and those before it, are members.
+pub(crate) struct Walk {
+    apids: ap::Iter,
+    /// The adapter that the walk has come to, and its domains that are still ahead.
+    apid: u8,
+    apqis: ap::Iter,
+    aqm: Mask,
+}
+
+impl Walk {
+    /// Goes on, in the set that the walk is over.
+    #[inline(never)]
+    pub(crate) fn next(&mut self, set: &Grid) -> Option<Apqn> {
+        loop {
+            if let Some(apqi) = self.apqis.next() {
+                let apid = self.apid;
+                return Some(Apqn { apid, apqi });
+            }
+            self.apid = self.apids.next()?;
+            self.apqis = (set.row(self.apid) & self.aqm).iter();
+        }
     }
 }
 

@@ -8,10 +8,14 @@
 
 use crate::{
     interrupt::{
+        Chain,
         GuestHandler,
         Interrupt, //
     },
-    matrix::Matrix,
+    matrix::{
+        Matrix,
+        Queues, //
+    },
     mdev::VfioDevice,
     report,
     reset::{
@@ -21,6 +25,7 @@ use crate::{
     state::{
         GuestsLevel,
         MdevId,
+        Set,
         State,
         Tables, //
     }, //
@@ -83,7 +88,7 @@ pub(crate) struct Session {
     /// What is plugged into the guest.
     pub(crate) plugged: Matrix,
     /// The adapters and domains that the guest's CRYCB has room for.
-    room: (Mask, Mask),
+    room: Queues,
     /// Whether the device was asked back: the guest gets nothing any more.
     requested: bool,
     request: Option<EventFd>,
@@ -91,10 +96,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new(room: (Mask, Mask)) -> Self {
+    fn new((apm, aqm): (Mask, Mask)) -> Self {
         Self {
             plugged: Matrix::default(),
-            room,
+            room: Queues { apm, aqm },
             requested: false,
             request: None,
             config_change: None,
@@ -132,40 +137,41 @@ impl Tables {
     /// Queues that leave are dirty from here on; their reset can start when the guest cannot reach
     /// them any more ([`Self::start_resets`]).
     fn replug(&mut self, id: MdevId) -> Option<(Matrix, Matrix)> {
-        let mdev = self.mdevs.get(&id)?;
+        let mdev = self.mdev(id).ok()?;
         let new = match &mdev.session {
             None
             | Some(Session {
                 requested: true, ..
             }) => Matrix::default(),
-            Some(session) => {
-                let (apm, aqm) = session.room;
-                self.effective(&mdev.assigned).within(apm, aqm)
-            }
+            Some(session) => self.effective(&mdev.assigned).within(&session.room),
         };
 
-        let mdev = self.mdevs.get_mut(&id)?;
+        let mdev = self.mdev_mut(id).ok()?;
         mdev.stale = false;
         let session = mdev.session.as_mut()?;
         let old = core::mem::replace(&mut session.plugged, new);
-        mdev.notify_guest_matrix();
         if old == new {
             return None;
         }
-        for (apm, aqm) in old.queues_beyond(&new) {
-            self.for_each_bound(apm, aqm, &mut |tables, apqn| {
-                tables.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
-            });
+        for queues in &old.queues_beyond(&new) {
+            let mut bound = self.queues.present().walk(queues);
+            while let Some(apqn) = bound.next(self.queues.present()) {
+                self.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
+            }
         }
         Some((old, new))
     }
 
-    /// Starts to reset the queues of `apm` x `aqm` that are bound; with `in_place` they stay in
-    /// their guest meanwhile.
-    pub(crate) fn start_resets(&mut self, apm: Mask, aqm: Mask, in_place: bool) {
+    /// Starts to reset those of these queues that are bound; with `in_place` they stay in their
+    /// guest meanwhile.
+    #[inline(never)]
+    pub(crate) fn start_resets(&mut self, queues: &Queues, in_place: bool) {
         let reset = Reset::start(in_place);
+        let mut bound = self.queues.present().walk(queues);
 
-        self.for_each_bound(apm, aqm, &mut |tables, apqn| tables.step(apqn, Some(reset)));
+        while let Some(apqn) = bound.next(self.queues.present()) {
+            self.step(apqn, Some(reset));
+        }
     }
 
     /// Looks at one busy queue, or at one that starts `new`.
@@ -198,10 +204,10 @@ impl Tables {
 
     /// Looks at all busy queues.
     fn step_all(&mut self) {
-        for apid in self.busy.adapters().iter() {
-            for apqi in self.busy.row(apid).iter() {
-                self.step(Apqn { apid, apqi }, None);
-            }
+        let mut busy = self.set(Set::Busy).walk(&Queues::ALL);
+
+        while let Some(apqn) = busy.next(self.set(Set::Busy)) {
+            self.step(apqn, None);
         }
     }
 }
@@ -250,21 +256,23 @@ impl State {
             let (mut tables, _) = self.tables.lock(&mut held);
             tables.replug(id)
         };
-        let Some((old, new)) = change else {
-            return;
-        };
-        kvm.set_masks(new.apm, new.aqm, new.adm);
+        if let Some((_, new)) = &change {
+            kvm.set_masks(new.apm, new.aqm, new.adm);
+        }
 
         let (mut tables, _) = self.tables.lock(&mut held);
-        for (apm, aqm) in old.queues_beyond(&new) {
-            tables.start_resets(apm, aqm, false);
+        if let Some((old, new)) = &change {
+            for queues in &old.queues_beyond(new) {
+                tables.start_resets(queues, false);
+            }
+            tables.notify_queues(old, new);
         }
         if let Ok(mdev) = tables.mdev_mut(id) {
-            if let Some(session) = &mut mdev.session {
+            mdev.notify_guest_matrix();
+            if let (Some(session), Some(_)) = (&mut mdev.session, change) {
                 session.signal(Event::ConfigChange);
             }
         }
-        tables.notify_queues(&old, &new);
         self.look_after(&tables);
     }
 
@@ -348,7 +356,7 @@ impl State {
                 .ok()
                 .and_then(|mdev| mdev.session.take());
             let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
-            tables.start_resets(plugged.apm, plugged.aqm, false);
+            tables.start_resets(&plugged.queues(), false);
             tables.retry_broken(id);
             tables.notify_queues(&plugged, &Matrix::default());
             if let Ok(mdev) = tables.mdev_mut(id) {
@@ -361,26 +369,20 @@ impl State {
         drop(guest);
         drop(session);
 
-        self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held);
+        self.wait_for_resets(&[plugged.queues()], held);
         // Where a reset has failed, the interrupt is turned off by itself.
-        let everywhere = (Mask::ALL, Mask::ALL);
-        self.give_back(
-            everywhere,
-            Some(id),
-            TRIES,
-            held,
-            &mut |reset, interrupt, last| {
-                if interrupt.session != id {
-                    Take::No
-                } else if last || interrupt.hardware.is_off() {
-                    Take::Yes
-                } else if reset.is_running() {
-                    Take::Later
-                } else {
-                    interrupt.turn_off()
-                }
-            },
-        );
+        let choose = &mut |reset: &Reset, interrupt: &mut Interrupt, last| {
+            if interrupt.session != id {
+                Take::No
+            } else if last || interrupt.hardware.is_off() {
+                Take::Yes
+            } else if reset.is_running() {
+                Take::Later
+            } else {
+                interrupt.turn_off()
+            }
+        };
+        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
     }
 
     /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
@@ -412,50 +414,55 @@ impl State {
             let (mut tables, _) = self.tables.lock(held);
             let session = tables.mdev_mut(id)?.session.as_ref();
             let plugged = session.map_or(Matrix::default(), |s| s.plugged);
-            tables.start_resets(plugged.apm, plugged.aqm, true);
+            tables.start_resets(&plugged.queues(), true);
             tables.retry_broken(id);
             self.look_after(&tables);
             plugged
         };
         // A queue that broke has left the guest, and may be being reset once more by now.
-        if self.wait_for_resets(&[(plugged.apm, plugged.aqm)], held) {
+        if self.wait_for_resets(&[plugged.queues()], held) {
             Ok(())
         } else {
             Err(EIO)
         }
     }
 
-    /// Waits until none of these queues, products of adapters and domains, is being reset any more,
-    /// but no longer than a reset and another one may take. No lock is held meanwhile. Guests get
-    /// what has become clean.
+    /// Waits until none of these queues is being reset any more, but no longer than a reset and
+    /// another one may take. No lock is held meanwhile. Guests get what has become clean.
     ///
     /// Returns whether there was a moment at which all of them were clean.
     pub(crate) fn wait_for_resets(
         self: &Arc<Self>,
-        queues: &[(Mask, Mask)],
+        queues: &[Queues],
         held: &mut Held<'_, Nothing>,
     ) -> bool {
-        let since = Instant::<Monotonic>::now();
         let mut pause = Pause::new();
-        let mut last = None;
+        let mut waiting = None;
 
         let clean = loop {
-            let (running, passable) = {
+            let (busy, running, passable) = {
                 let (mut tables, _) = self.tables.lock(held);
                 tables.step_all();
-                (tables.first_running(queues), tables.all_passable(queues))
+                (
+                    !tables.set(Set::Busy).is_empty(),
+                    tables.first_running(queues),
+                    tables.all_passable(queues),
+                )
             };
-            self.drop_retired(held);
-            match running {
-                Some(apqn) => last = Some(apqn),
-                None => break passable,
+            if busy {
+                self.drop_retired(held);
             }
+            let Some(apqn) = running else {
+                break passable;
+            };
+            let since = waiting.map_or_else(Instant::<Monotonic>::now, |(since, _)| since);
+            waiting = Some((since, apqn));
             if since.elapsed().as_nanos() > 2 * LIMIT.as_nanos() {
                 break false;
             }
             pause.sleep();
         };
-        if let Some(apqn) = last {
+        if let Some((since, apqn)) = waiting {
             let (tables, _) = self.tables.lock(held);
             report::waited(&tables.limit, apqn, since.elapsed());
         }
@@ -467,14 +474,7 @@ impl State {
 
     /// Gives back the resources of interrupts that are off.
     fn drop_retired(&self, held: &mut Held<'_, Nothing>) {
-        let busy = {
-            let (tables, _) = self.tables.lock(held);
-            tables.busy.adapters()
-        };
-        if busy.is_empty() {
-            return;
-        }
-        self.give_back((busy, Mask::ALL), None, 0, held, &mut |_, interrupt, _| {
+        self.give_back(&Queues::ALL, None, 0, held, &mut |_, interrupt, _| {
             if interrupt.hardware.is_off() {
                 Take::Yes
             } else {
@@ -489,9 +489,10 @@ impl State {
     /// What `choose` wants later is waited for, with `tries` looks at it; the last time `choose` is
     /// told so. With `id`, what others are giving back of that mediated device's user is waited
     /// for, too, and intercepted instructions that have pinned a page.
+    #[inline(never)]
     pub(crate) fn give_back(
         &self,
-        among: (Mask, Mask),
+        among: &Queues,
         id: Option<MdevId>,
         tries: u32,
         held: &mut Held<'_, Nothing>,
@@ -501,29 +502,27 @@ impl State {
         let mut left = tries;
 
         loop {
-            let taken = {
+            let mut taken = Chain::default();
+            let complete = {
                 let (mut tables, _) = self.tables.lock(held);
                 if left < tries {
                     tables.step_all();
                 }
-                tables.take_interrupt(among, id, &mut |reset, interrupt| {
+                tables.take_interrupts(among, id, &mut taken, &mut |reset, interrupt| {
                     choose(reset, interrupt, left == 0)
                 })
             };
-            match taken {
-                Ok(Some(interrupt)) => {
-                    let session = interrupt.session;
-                    drop(interrupt);
-                    let (mut tables, _) = self.tables.lock(held);
-                    tables.settle(session);
-                }
-                Ok(None) => return,
-                Err(_) if left > 0 => {
-                    left -= 1;
-                    pause.sleep();
-                }
-                Err(_) => return,
+            while let Some(interrupt) = taken.pop() {
+                let session = interrupt.session;
+                drop(interrupt);
+                let (mut tables, _) = self.tables.lock(held);
+                tables.settle(session);
             }
+            if complete || left == 0 {
+                return;
+            }
+            left -= 1;
+            pause.sleep();
         }
     }
 
@@ -531,7 +530,7 @@ impl State {
     pub(crate) fn look_after(self: &Arc<Self>, tables: &Tables) {
         const INTERVAL_MS: u32 = 20;
 
-        if !tables.busy.adapters().is_empty() {
+        if !tables.set(Set::Busy).is_empty() {
             // Queued already is as good.
             let _ = workqueue::system_long()
                 .enqueue_delayed(self.clone(), msecs_to_jiffies(INTERVAL_MS));
@@ -551,54 +550,51 @@ pub(crate) enum Take {
 }
 
 impl Tables {
-    /// Takes one interrupt of those that `choose` wants; an error says that there is one to come
-    /// back for. Its resources are loose until [`Self::settle`].
-    fn take_interrupt(
+    /// Takes the interrupts that `choose` wants; their resources are loose until
+    /// [`Self::settle`]. Returns whether there are none to come back for.
+    fn take_interrupts(
         &mut self,
-        (apm, aqm): (Mask, Mask),
+        among: &Queues,
         id: Option<MdevId>,
+        taken: &mut Chain,
         choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
-    ) -> Result<Option<KBox<Interrupt>>> {
-        let mut ret = Ok(None);
+    ) -> bool {
+        // What others are giving back.
+        let mut complete = id
+            .and_then(|id| self.mdev(id).ok())
+            .is_none_or(|mdev| mdev.loose == 0);
+        let mut armed = self.set(Set::Armed).walk(among);
 
-        for apid in (self.armed.adapters() & apm).iter() {
-            for apqi in (self.armed.row(apid) & aqm).iter() {
-                let taken = self.with_queue(Apqn { apid, apqi }, |queue| {
-                    match choose(&queue.reset, queue.interrupt.as_mut()?) {
-                        Take::No => None,
-                        Take::Later => {
-                            ret = Err(EBUSY);
-                            None
-                        }
-                        Take::Yes => queue.interrupt.take(),
+        while let Some(apqn) = armed.next(self.set(Set::Armed)) {
+            let interrupt = self.with_queue(apqn, |queue| {
+                match choose(&queue.reset, queue.interrupt.as_mut()?) {
+                    Take::No => None,
+                    Take::Later => {
+                        complete = false;
+                        None
                     }
-                });
-                if let Some(interrupt) = taken.flatten() {
-                    self.loosen(interrupt.session);
-                    return Ok(Some(interrupt));
+                    Take::Yes => queue.interrupt.take(),
                 }
+            });
+            if let Some(interrupt) = interrupt.flatten() {
+                self.loosen(interrupt.session);
+                taken.push(interrupt);
             }
         }
-        if id
-            .and_then(|id| self.mdevs.get(&id))
-            .is_some_and(|mdev| mdev.loose > 0)
-        {
-            ret = Err(EBUSY);
-        }
-        ret
+        complete
     }
 
     /// Notes that something of the memory of a mediated device's user is pinned that the tables do
     /// not show.
     pub(crate) fn loosen(&mut self, id: MdevId) {
-        if let Some(mdev) = self.mdevs.get_mut(&id) {
+        if let Ok(mdev) = self.mdev_mut(id) {
             mdev.loose += 1;
         }
     }
 
     /// Undoes [`Self::loosen`].
     pub(crate) fn settle(&mut self, id: MdevId) {
-        if let Some(mdev) = self.mdevs.get_mut(&id) {
+        if let Ok(mdev) = self.mdev_mut(id) {
             mdev.loose -= 1;
         }
     }
@@ -608,35 +604,33 @@ impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
         for (from, beyond) in [(old, new), (new, old)] {
-            for (apm, aqm) in from.queues_beyond(beyond) {
-                for apid in (apm & self.watched.adapters()).iter() {
-                    for apqi in (aqm & self.watched.row(apid)).iter() {
-                        if let Some(queue) = self.queues.get(Apqn { apid, apqi }) {
-                            queue.notify_status();
-                        }
+            for queues in &from.queues_beyond(beyond) {
+                let mut watched = self.set(Set::Watched).walk(queues);
+                while let Some(apqn) = watched.next(self.set(Set::Watched)) {
+                    if let Some(queue) = self.queues.get(apqn) {
+                        queue.notify_status();
                     }
                 }
             }
         }
     }
 
-    /// Tells whether a guest can have all of these queues, products of adapters and domains.
-    fn all_passable(&self, queues: &[(Mask, Mask)]) -> bool {
-        queues.iter().all(|(apm, aqm)| {
-            apm.iter()
-                .all(|apid| aqm.is_subset(self.passable.row(apid)))
+    /// Tells whether a guest can have all of these queues.
+    fn all_passable(&self, queues: &[Queues]) -> bool {
+        queues.iter().all(|q| {
+            q.apm
+                .iter()
+                .all(|apid| q.aqm.is_subset(self.set(Set::Passable).row(apid)))
         })
     }
 
-    /// Returns one of these queues, products of adapters and domains, that is being reset.
-    pub(crate) fn first_running(&self, queues: &[(Mask, Mask)]) -> Option<Apqn> {
-        for (apm, aqm) in queues {
-            for apid in (self.busy.adapters() & *apm).iter() {
-                for apqi in (self.busy.row(apid) & *aqm).iter() {
-                    let apqn = Apqn { apid, apqi };
-                    if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
-                        return Some(apqn);
-                    }
+    /// Returns one of these queues that is being reset.
+    pub(crate) fn first_running(&self, queues: &[Queues]) -> Option<Apqn> {
+        for queues in queues {
+            let mut busy = self.set(Set::Busy).walk(queues);
+            while let Some(apqn) = busy.next(self.set(Set::Busy)) {
+                if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
+                    return Some(apqn);
                 }
             }
         }

@@ -11,7 +11,9 @@ use crate::{
         Take,
         TRIES, //
     },
+    matrix::Queues,
     mdev::VfioDevice,
+    reset::Reset,
     state::{
         MdevId,
         State,
@@ -22,7 +24,6 @@ use kernel::{
     ap::{
         Apqn,
         GuestInterrupt,
-        Mask,
         Response,
         Status, //
     },
@@ -50,6 +51,26 @@ pub(crate) struct Interrupt {
     pub(crate) session: MdevId,
     /// What hardware may write to.
     pub(crate) hardware: GuestInterrupt<VfioDevice>,
+    /// What follows in a [`Chain`].
+    next: Option<KBox<Interrupt>>,
+}
+
+/// Interrupts that are in the tables no more and whose resources are to be given back.
+#[derive(Default)]
+pub(crate) struct Chain(Option<KBox<Interrupt>>);
+
+impl Chain {
+    pub(crate) fn push(&mut self, mut interrupt: KBox<Interrupt>) {
+        interrupt.next = self.0.take();
+        self.0 = Some(interrupt);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<KBox<Interrupt>> {
+        let mut interrupt = self.0.take()?;
+
+        self.0 = interrupt.next.take();
+        Some(interrupt)
+    }
 }
 
 impl Interrupt {
@@ -167,8 +188,12 @@ impl GuestHandler {
         tables.check_plugged(self.id, apqn)?;
 
         let (status, hardware) = GuestInterrupt::enable(apqn, page, nib, vcpu.kvm(), gisc);
-        let session = self.id;
-        let interrupt = KBox::write(room, Interrupt { session, hardware });
+        let interrupt = Interrupt {
+            session: self.id,
+            hardware,
+            next: None,
+        };
+        let interrupt = KBox::write(room, interrupt);
         if interrupt.hardware.is_off() {
             _unneeded = interrupt;
         } else {
@@ -198,8 +223,8 @@ impl GuestHandler {
 impl Tables {
     /// Refuses a queue that the guest does not have.
     fn check_plugged(&self, id: MdevId, apqn: Apqn) -> Result<(), Response> {
-        self.mdevs
-            .get(&id)
+        self.mdev(id)
+            .ok()
             .and_then(|mdev| mdev.session.as_ref())
             .filter(|session| session.plugged.contains(apqn))
             .filter(|_| self.queues.get(apqn).is_some())
@@ -233,22 +258,16 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
-        let everywhere = (Mask::ALL, Mask::ALL);
-        self.give_back(
-            everywhere,
-            Some(id),
-            TRIES,
-            held,
-            &mut |_, interrupt, last| {
-                let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-                if interrupt.session != id || !inside {
-                    Take::No
-                } else if last {
-                    Take::Yes
-                } else {
-                    interrupt.turn_off()
-                }
-            },
-        );
+        let choose = &mut |_: &Reset, interrupt: &mut Interrupt, last| {
+            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
+            if interrupt.session != id || !inside {
+                Take::No
+            } else if last {
+                Take::Yes
+            } else {
+                interrupt.turn_off()
+            }
+        };
+        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
     }
 }

@@ -32,6 +32,33 @@ impl Axis {
     }
 }
 
+/// The queues of some adapters and some domains: all of the product.
+#[derive(Clone, Copy)]
+pub(crate) struct Queues {
+    pub(crate) apm: Mask,
+    pub(crate) aqm: Mask,
+}
+
+impl Queues {
+    /// All that there can be.
+    pub(crate) const ALL: Self = Self {
+        apm: Mask::ALL,
+        aqm: Mask::ALL,
+    };
+
+    /// Returns one queue alone.
+    pub(crate) fn one(apqn: Apqn) -> Self {
+        Self {
+            apm: Mask::single(apqn.apid),
+            aqm: Mask::single(apqn.apqi),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.apm.is_empty() || self.aqm.is_empty()
+    }
+}
+
 /// Adapters, domains and control domains; the queues are the product of the first two.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Matrix {
@@ -76,22 +103,35 @@ impl Matrix {
         }
     }
 
-    /// Returns the queues of this matrix that are not of the other one, as two products of adapters
-    /// and domains.
+    /// Returns the queues.
+    pub(crate) fn queues(&self) -> Queues {
+        Queues {
+            apm: self.apm,
+            aqm: self.aqm,
+        }
+    }
+
+    /// Returns the queues of this matrix that are not of the other one, as two products.
     #[inline(never)]
-    pub(crate) fn queues_beyond(&self, other: &Self) -> [(Mask, Mask); 2] {
+    pub(crate) fn queues_beyond(&self, other: &Self) -> [Queues; 2] {
         [
-            (self.apm - other.apm, self.aqm),
-            (self.apm & other.apm, self.aqm - other.aqm),
+            Queues {
+                apm: self.apm - other.apm,
+                aqm: self.aqm,
+            },
+            Queues {
+                apm: self.apm & other.apm,
+                aqm: self.aqm - other.aqm,
+            },
         ]
     }
 
-    /// Returns the part that is within these adapters and domains.
-    pub(crate) fn within(&self, apm: Mask, aqm: Mask) -> Self {
+    /// Returns the part that is among these adapters and domains.
+    pub(crate) fn within(&self, room: &Queues) -> Self {
         Self {
-            apm: self.apm & apm,
-            aqm: self.aqm & aqm,
-            adm: self.adm & aqm,
+            apm: self.apm & room.apm,
+            aqm: self.aqm & room.aqm,
+            adm: self.adm & room.aqm,
         }
     }
 
@@ -175,11 +215,12 @@ fn parse_mask(text: &[u8]) -> Result<Mask> {
 
     let mut words = [0; Mask::WORDS];
     for (word, digits) in words.iter_mut().zip(digits.chunks(16)) {
+        let mut value = 0;
         for digit in digits {
-            let value = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
-            *word = *word << 4 | u64::from(value);
+            let digit = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
+            value = value << 4 | u64::from(digit);
         }
-        *word <<= 4 * (16 - digits.len());
+        *word = value << (4 * (16 - digits.len()));
     }
     Ok(Mask::from_words(words))
 }
@@ -342,7 +383,7 @@ mod tests {
                     let times = a
                         .queues_beyond(&b)
                         .iter()
-                        .filter(|(apm, aqm)| apm.contains(apid) && aqm.contains(apqi))
+                        .filter(|q| q.apm.contains(apid) && q.aqm.contains(apqi))
                         .count();
                     let beyond = a.contains(apqn) && !b.contains(apqn);
                     assert_eq!(times, usize::from(beyond));

@@ -2,9 +2,12 @@
 
 //! AP queues: the driver on the AP bus, and the attributes of a bound queue.
 
-use crate::state::{
-    State,
-    Status, //
+use crate::{
+    matrix::Queues,
+    state::{
+        State,
+        Status, //
+    }, //
 };
 use kernel::{
     ap::{
@@ -86,7 +89,7 @@ impl ap::Driver for BoundQueue {
         aqm: Mask,
         held: &mut Held<'_, AttrMutex>,
     ) -> Result {
-        state.in_use(apm, aqm, held)
+        state.in_use(&Queues { apm, aqm }, held)
     }
 
     fn on_config_changed(

@@ -7,13 +7,13 @@
 //! is rate limited, for each mediated device by itself.
 
 use crate::{
+    matrix::Queues,
     reset::Reset,
     state::Mdev, //
 };
 use kernel::{
     ap::{
         Apqn,
-        Mask,
         Response, //
     },
     fmt,
@@ -39,85 +39,78 @@ macro_rules! limited {
     };
 }
 
-/// A run of adapters or domains, as text.
-struct Run<const WIDTH: usize>(u8, u8);
+/// A run of adapters or domains, from the first to the last, as text with so many digits.
+struct Run(usize, u8, u8);
 
-impl<const WIDTH: usize> fmt::Display for Run<WIDTH> {
+impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(first, last) = *self;
-        write!(f, "{first:0WIDTH$x}")?;
+        let Self(width, first, last) = *self;
+        write!(f, "{first:0width$x}")?;
         if last != first {
-            write!(f, "-{last:0WIDTH$x}")?;
+            write!(f, "-{last:0width$x}")?;
         }
         Ok(())
     }
 }
 
-/// Calls `line` for each block of adjacent queues of `apm` x `aqm`, with the text to name it by:
-/// `queue 05.0047` or `queues 05-07.0004-0047`.
+/// Says of each block of adjacent queues what `mdev` has to do with it: between `before` and `after`
+/// stands what to name it by, `queue 05.0047` or `queues 05-07.0004-0047`.
 #[inline(never)]
-fn for_each_block(apm: Mask, aqm: Mask, line: &mut dyn FnMut(fmt::Arguments<'_>)) {
-    for (apid, last_apid) in apm.ranges() {
-        for (apqi, last_apqi) in aqm.ranges() {
+fn for_each_block(mdev: &Mdev, queues: &Queues, before: &str, after: fmt::Arguments<'_>) {
+    for (apid, last_apid) in queues.apm.ranges() {
+        for (apqi, last_apqi) in queues.aqm.ranges() {
             let s = if (apid, apqi) == (last_apid, last_apqi) {
                 ""
             } else {
                 "s"
             };
-            line(fmt!(
-                "queue{s} {}.{}",
-                Run::<2>(apid, last_apid),
-                Run::<4>(apqi, last_apqi)
-            ));
+            limited!(
+                mdev.limit,
+                dev_warn!(
+                    mdev.dev,
+                    "{} queue{s} {}.{} {}\n",
+                    before,
+                    Run(2, apid, last_apid),
+                    Run(4, apqi, last_apqi),
+                    after
+                )
+            );
         }
     }
 }
 
 /// Says that queues cannot be assigned to the mediated device `mdev`, because `owner` has them.
-pub(crate) fn sharing(mdev: &Mdev, apm: Mask, aqm: Mask, owner: &Mdev) {
+pub(crate) fn sharing(mdev: &Mdev, queues: &Queues, owner: &Mdev) {
     let owner = owner.dev.name();
 
-    for_each_block(apm, aqm, &mut |queues| {
-        limited!(
-            mdev.limit,
-            dev_warn!(
-                mdev.dev,
-                "Userspace may not assign {} to mdev: already assigned to {}\n",
-                queues,
-                owner
-            )
-        );
-    });
+    for_each_block(
+        mdev,
+        queues,
+        "Userspace may not assign",
+        fmt!("to mdev: already assigned to {owner}"),
+    );
 }
 
 /// Says that queues cannot be assigned to the mediated device `mdev`, because the default drivers
 /// have them.
-pub(crate) fn reserved(mdev: &Mdev, apm: Mask, aqm: Mask) {
-    for_each_block(apm, aqm, &mut |queues| {
-        limited!(
-            mdev.limit,
-            dev_warn!(
-                mdev.dev,
-                "Userspace may not assign {} to mdev: reserved for the default drivers\n",
-                queues
-            )
-        );
-    });
+pub(crate) fn reserved(mdev: &Mdev, queues: &Queues) {
+    for_each_block(
+        mdev,
+        queues,
+        "Userspace may not assign",
+        fmt!("to mdev: reserved for the default drivers"),
+    );
 }
 
 /// Says that queues cannot be given to the default drivers, because the mediated device `mdev` has
 /// them.
-pub(crate) fn in_use(mdev: &Mdev, apm: Mask, aqm: Mask) {
-    for_each_block(apm, aqm, &mut |queues| {
-        limited!(
-            mdev.limit,
-            dev_warn!(
-                mdev.dev,
-                "Can not reserve {} for host driver: in use by mdev\n",
-                queues
-            )
-        );
-    });
+pub(crate) fn in_use(mdev: &Mdev, queues: &Queues) {
+    for_each_block(
+        mdev,
+        queues,
+        "Can not reserve",
+        fmt!("for host driver: in use by mdev"),
+    );
 }
 
 /// Says that a queue cannot be reset and is kept from all guests.

@@ -62,17 +62,23 @@ enum Answer {
     Broken,
 }
 
-/// Classifies a response, the same way for the request and for the tests that follow it.
+/// What each response says, the same for the request and for the tests that follow it.
+static ANSWERS: [Answer; 1 << u8::BITS] = {
+    let mut answers = [Answer::Broken; 1 << u8::BITS];
+
+    answers[Response::NORMAL.0 as usize] = Answer::Done;
+    answers[Response::RESET_IN_PROGRESS.0 as usize] = Answer::Wait;
+    answers[Response::BUSY.0 as usize] = Answer::Wait;
+    answers[Response::STATE_CHANGE_IN_PROGRESS.0 as usize] = Answer::Wait;
+    answers[Response::ASSOC_SECRET_NOT_UNIQUE.0 as usize] = Answer::Again;
+    answers[Response::ASSOC_FAILED.0 as usize] = Answer::Again;
+    answers[Response::DECONFIGURED.0 as usize] = Answer::Off;
+    answers[Response::CHECKSTOPPED.0 as usize] = Answer::Off;
+    answers
+};
+
 fn answer(response: Response) -> Answer {
-    match response {
-        Response::NORMAL => Answer::Done,
-        Response::RESET_IN_PROGRESS | Response::BUSY | Response::STATE_CHANGE_IN_PROGRESS => {
-            Answer::Wait
-        }
-        Response::ASSOC_SECRET_NOT_UNIQUE | Response::ASSOC_FAILED => Answer::Again,
-        Response::DECONFIGURED | Response::CHECKSTOPPED => Answer::Off,
-        _ => Answer::Broken,
-    }
+    ANSWERS[usize::from(response.0)]
 }
 
 impl Reset {

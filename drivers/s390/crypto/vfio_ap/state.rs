@@ -29,7 +29,8 @@ use crate::{
     interrupt::Interrupt,
     matrix::{
         Axis,
-        Matrix, //
+        Matrix,
+        Queues, //
     },
     report,
     reset::Reset,
@@ -87,25 +88,34 @@ kernel::lock_level! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MdevId(NonZero<u64>);
 
-/// What is known of a queue by the sets that it is in, so that nobody has to look for it.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Traits {
+/// A set of the bound queues of which something is so: nobody has to look for them.
+#[derive(Clone, Copy)]
+pub(crate) enum Set {
     /// A guest can have the queue.
-    passable: bool,
+    Passable,
     /// Its reset has failed.
-    broken: bool,
+    Broken,
     /// It has to be looked at until a reset or the end of its interrupt is through.
-    busy: bool,
+    Busy,
     /// It has an interrupt.
-    armed: bool,
+    Armed,
     /// Somebody has read its `status`, and may poll it.
-    watched: bool,
+    Watched,
+}
+
+impl Set {
+    const NUMBER: usize = 5;
+
+    /// Returns the set's bit in [`Queue::sets`].
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// A queue that is bound to this driver.
 pub(crate) struct Queue {
-    /// The sets that it is in.
-    traits: Traits,
+    /// The sets that it is in, a bit for each [`Set`].
+    sets: u8,
     status_file: AttributeFile,
     owner_file: AttributeFile,
     /// The mediated device that it is assigned to.
@@ -119,17 +129,25 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Computes the sets that the queue belongs to.
-    fn traits(&self) -> Traits {
-        let interrupt = self.interrupt.as_ref().map(|i| &i.hardware);
-
-        Traits {
-            passable: !self.unbinding && self.reset.is_passable(),
-            broken: matches!(self.reset, Reset::Failed(_)),
-            busy: self.reset.is_running()
-                || interrupt.is_some_and(|i| i.is_disarming() || i.is_off()),
-            armed: interrupt.is_some(),
-            watched: self.status_file.is_read(),
+    fn sets(&self) -> u8 {
+        let mut sets = match self.reset {
+            Reset::Clean | Reset::Dirty => 0,
+            Reset::Running(_) => Set::Busy.bit(),
+            Reset::Failed(_) => Set::Broken.bit(),
+        };
+        if self.reset.is_passable() && !self.unbinding {
+            sets |= Set::Passable.bit();
         }
+        if let Some(interrupt) = &self.interrupt {
+            sets |= Set::Armed.bit();
+            if interrupt.hardware.is_disarming() || interrupt.hardware.is_off() {
+                sets |= Set::Busy.bit();
+            }
+        }
+        if self.status_file.is_read() {
+            sets |= Set::Watched.bit();
+        }
+        sets
     }
 
     /// Tells those who poll that how the queue is used has changed.
@@ -215,8 +233,8 @@ impl Mdev {
 }
 
 /// A change of what is assigned to a mediated device.
-enum Edit {
-    /// An adapter or domain comes, or goes.
+pub(crate) enum Edit {
+    /// An adapter, a domain or a control domain comes (`true`), or goes.
     One(Axis, u64, bool),
     /// All of it is replaced.
     All(Matrix),
@@ -264,18 +282,25 @@ pub(crate) struct Tables {
     pub(crate) mdevs: RBTree<MdevId, Mdev>,
     /// The queues that are assigned, bound or not: derived from `mdevs`.
     assigned: Grid,
-    // The queues with each of the `Traits`: derived from `queues`.
-    pub(crate) passable: Grid,
-    broken: Grid,
-    pub(crate) busy: Grid,
-    pub(crate) armed: Grid,
-    pub(crate) watched: Grid,
+    /// Each [`Set`]: derived from `queues`.
+    sets: [Grid; Set::NUMBER],
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
     last_id: Option<MdevId>,
 }
 
 impl Tables {
+    /// Returns one of the sets of bound queues.
+    pub(crate) fn set(&self, set: Set) -> &Grid {
+        &self.sets[set as usize]
+    }
+
+    #[inline(never)]
+    pub(crate) fn mdev(&self, id: MdevId) -> Result<&Mdev> {
+        self.mdevs.get(&id).ok_or(ENODEV)
+    }
+
+    #[inline(never)]
     pub(crate) fn mdev_mut(&mut self, id: MdevId) -> Result<&mut Mdev> {
         self.mdevs.get_mut(&id).ok_or(ENODEV)
     }
@@ -290,31 +315,18 @@ impl Tables {
             .find_map(|(id, mdev)| mdev.assigned.contains(apqn).then_some(*id))
     }
 
-    /// Calls `f` for each queue of `apm` x `aqm` that is bound.
-    pub(crate) fn for_each_bound(
-        &mut self,
-        apm: Mask,
-        aqm: Mask,
-        f: &mut dyn FnMut(&mut Self, Apqn),
-    ) {
-        for apid in apm.iter() {
-            for apqi in (aqm & self.queues.row(apid)).iter() {
-                f(self, Apqn { apid, apqi });
-            }
-        }
-    }
-
-    /// Gives the queues of `apm` x `aqm` to a mediated device, or to none.
+    /// Gives these queues to a mediated device, or to none.
     #[inline(never)]
-    fn set_owner(&mut self, apm: Mask, aqm: Mask, owner: Option<MdevId>) {
-        for apid in apm.iter() {
-            self.assigned.set_row(apid, aqm, owner.is_some());
+    fn set_owner(&mut self, queues: &Queues, owner: Option<MdevId>) {
+        for apid in queues.apm.iter() {
+            self.assigned.set_row(apid, queues.aqm, owner.is_some());
         }
-        self.for_each_bound(apm, aqm, &mut |tables, apqn| {
-            if let Some(queue) = tables.queues.get_mut(apqn) {
+        let mut bound = self.queues.present().walk(queues);
+        while let Some(apqn) = bound.next(self.queues.present()) {
+            if let Some(queue) = self.queues.get_mut(apqn) {
                 queue.set_owner(owner);
             }
-        });
+        }
     }
 
     /// Changes a queue, and keeps the sets that it is in.
@@ -325,11 +337,12 @@ impl Tables {
     ) -> Option<R> {
         let queue = self.queues.get_mut(apqn)?;
         let ret = f(queue);
-        let traits = queue.traits();
+        let new = queue.sets();
+        let old = replace(&mut queue.sets, new);
 
-        if traits != queue.traits {
-            let (owner, old) = (queue.owner, replace(&mut queue.traits, traits));
-            self.move_queue(apqn, owner, old, traits);
+        if old != new {
+            let owner = queue.owner;
+            self.move_queue(apqn, owner, old, new);
         }
         Some(ret)
     }
@@ -338,33 +351,32 @@ impl Tables {
     fn remove_queue(&mut self, apqn: Apqn) -> Option<KBox<Queue>> {
         let queue = self.queues.remove(apqn)?;
 
-        self.move_queue(apqn, queue.owner, queue.traits, Traits::default());
+        self.move_queue(apqn, queue.owner, queue.sets, 0);
         Some(queue)
     }
 
     /// Moves a queue from the sets that it was in to those that it is in now, and notes whether its
     /// owner has to be looked at again.
-    fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: Traits, new: Traits) {
-        let before = self.passable.row(apqn.apid);
-
-        for (set, old, new) in [
-            (&mut self.passable, old.passable, new.passable),
-            (&mut self.broken, old.broken, new.broken),
-            (&mut self.busy, old.busy, new.busy),
-            (&mut self.armed, old.armed, new.armed),
-            (&mut self.watched, old.watched, new.watched),
-        ] {
-            if old != new {
-                set.set(apqn, new);
+    fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: u8, new: u8) {
+        for (n, set) in self.sets.iter_mut().enumerate() {
+            if (old ^ new) >> n & 1 != 0 {
+                set.set(apqn, new >> n & 1 != 0);
             }
         }
-        if (old.passable, old.broken) == (new.passable, new.broken) {
+        let visible = Set::Passable.bit() | Set::Broken.bit();
+        if (old ^ new) & visible == 0 {
             return;
         }
-        if let Some(mdev) = owner.and_then(|id| self.mdevs.get_mut(&id)) {
-            // A guest gets an adapter as a whole.
-            let aqm = mdev.assigned.aqm & self.host.aqm;
-            if aqm.is_subset(before) != aqm.is_subset(self.passable.row(apqn.apid)) {
+        let mut with_queue = self.set(Set::Passable).row(apqn.apid);
+        with_queue.insert(apqn.apqi);
+        let host = self.host.aqm;
+        if let Some(Ok(mdev)) = owner.map(|id| self.mdev_mut(id)) {
+            // A guest gets an adapter as a whole: does it depend on this queue?
+            let aqm = mdev.assigned.aqm & host;
+            if (old ^ new) & Set::Passable.bit() != 0
+                && aqm.contains(apqn.apqi)
+                && aqm.is_subset(with_queue)
+            {
                 mdev.stale = true;
             }
             mdev.notify(&[File::Filtered]);
@@ -375,7 +387,7 @@ impl Tables {
     fn notify_filtered(&self, apqn: Apqn) {
         let owner = self.queues.get(apqn).and_then(|queue| queue.owner);
 
-        if let Some(mdev) = owner.and_then(|id| self.mdevs.get(&id)) {
+        if let Some(Ok(mdev)) = owner.map(|id| self.mdev(id)) {
             mdev.notify(&[File::Filtered]);
         }
     }
@@ -383,7 +395,7 @@ impl Tables {
     /// Finds the mediated device whose guest has the queue.
     fn user(&self, apqn: Apqn) -> Option<MdevId> {
         let id = self.queues.get(apqn)?.owner?;
-        let session = self.mdevs.get(&id)?.session.as_ref()?;
+        let session = self.mdev(id).ok()?.session.as_ref()?;
 
         session.plugged.contains(apqn).then_some(id)
     }
@@ -391,7 +403,7 @@ impl Tables {
     /// Computes what a guest of the mediated device gets.
     #[inline(never)]
     pub(crate) fn effective(&self, assigned: &Matrix) -> Matrix {
-        filter::effective(assigned, &Matrix::from(&self.host), &self.passable)
+        filter::effective(assigned, &Matrix::from(&self.host), self.set(Set::Passable))
     }
 
     /// Refuses queues that mediated devices other than `id` have, calling `conflict` with each such
@@ -399,19 +411,18 @@ impl Tables {
     fn check_sharing(
         &self,
         id: Option<MdevId>,
-        apm: Mask,
-        aqm: Mask,
-        conflict: &dyn Fn(&Mdev, Mask, Mask),
+        queues: &Queues,
+        conflict: &dyn Fn(&Mdev, &Queues),
     ) -> Result {
         let mut ret = Ok(());
 
-        if !self.assigned.meets(apm, aqm) {
+        if !self.assigned.meets(queues) {
             return ret;
         }
         for (other, mdev) in self.mdevs.iter() {
-            let (apm, aqm) = (mdev.assigned.apm & apm, mdev.assigned.aqm & aqm);
-            if Some(*other) != id && !apm.is_empty() && !aqm.is_empty() {
-                conflict(mdev, apm, aqm);
+            let shared = mdev.assigned.within(queues).queues();
+            if Some(*other) != id && !shared.is_empty() {
+                conflict(mdev, &shared);
                 ret = Err(EADDRINUSE);
             }
         }
@@ -425,17 +436,17 @@ impl Tables {
     /// mediated devices ([`EADDRINUSE`]), at last whether the machine can have such numbers
     /// ([`ENODEV`]).
     fn check_assign(&self, attr: &AttrGuard<'_>, id: MdevId, new: &Matrix) -> Result {
-        let mdev = self.mdevs.get(&id).ok_or(ENODEV)?;
+        let mdev = self.mdev(id)?;
         let added = new.queues_beyond(&mdev.assigned);
 
         let mut ret = Ok(());
-        for (apm, aqm) in added {
-            ret = ret.and(self.check_reserved(attr, mdev, apm, aqm));
+        for queues in &added {
+            ret = ret.and(self.check_reserved(attr, mdev, queues));
         }
         ret?;
-        for (apm, aqm) in added {
-            ret = ret.and(self.check_sharing(Some(id), apm, aqm, &|owner, apm, aqm| {
-                report::sharing(mdev, apm, aqm, owner);
+        for queues in &added {
+            ret = ret.and(self.check_sharing(Some(id), queues, &|owner, shared| {
+                report::sharing(mdev, shared, owner);
             }));
         }
         ret?;
@@ -449,11 +460,11 @@ impl Tables {
     fn assign(&mut self, id: MdevId, new: Matrix) -> Result {
         let old = replace(&mut self.mdev_mut(id)?.assigned, new);
 
-        for (apm, aqm) in old.queues_beyond(&new) {
-            self.set_owner(apm, aqm, None);
+        for queues in &old.queues_beyond(&new) {
+            self.set_owner(queues, None);
         }
-        for (apm, aqm) in new.queues_beyond(&old) {
-            self.set_owner(apm, aqm, Some(id));
+        for queues in &new.queues_beyond(&old) {
+            self.set_owner(queues, Some(id));
         }
         let mdev = self.mdev_mut(id)?;
         mdev.notify_assigned();
@@ -462,32 +473,33 @@ impl Tables {
 
     /// Gives the broken queues of a mediated device another chance.
     pub(crate) fn retry_broken(&mut self, id: MdevId) {
-        let Some(assigned) = self.mdevs.get(&id).map(|mdev| mdev.assigned) else {
+        let Ok(mdev) = self.mdev(id) else {
             return;
         };
-        for apid in (assigned.apm & self.broken.adapters()).iter() {
-            let domains = assigned.aqm & self.broken.row(apid);
-            self.start_resets(Mask::single(apid), domains, false);
+        let mut broken = self.set(Set::Broken).walk(&mdev.assigned.queues());
+        while let Some(apqn) = broken.next(self.set(Set::Broken)) {
+            self.start_resets(&Queues::one(apqn), false);
         }
     }
 
-    /// Refuses queues of `apm` x `aqm` that belong to the host's default drivers.
+    /// Refuses those of these queues that belong to the host's default drivers.
     ///
     /// The AP bus need not be asked about a queue that is bound to this driver and that the masks
     /// leave to it: no default driver can own that.
-    fn check_reserved(&self, attr: &AttrGuard<'_>, mdev: &Mdev, apm: Mask, aqm: Mask) -> Result {
+    fn check_reserved(&self, attr: &AttrGuard<'_>, mdev: &Mdev, queues: &Queues) -> Result {
         let mut ret = Ok(());
 
-        for apid in apm.iter() {
-            let ours = self.passable.row(apid) - attr.reserved_by_masks(apid);
+        for apid in queues.apm.iter() {
+            let ours = self.set(Set::Passable).row(apid) - attr.reserved_by_masks(apid);
             let mut reserved = Mask::EMPTY;
-            for apqi in (aqm - ours).iter() {
+            for apqi in (queues.aqm - ours).iter() {
                 if attr.owned_by_default_driver(Apqn { apid, apqi }) {
                     reserved.insert(apqi);
                 }
             }
             if !reserved.is_empty() {
-                report::reserved(mdev, Mask::single(apid), reserved);
+                let apm = Mask::single(apid);
+                report::reserved(mdev, &Queues { apm, aqm: reserved });
                 ret = Err(EADDRNOTAVAIL);
             }
         }
@@ -532,11 +544,13 @@ impl State {
             queues: Table::new()?,
             mdevs: RBTree::new(),
             assigned: Grid::new()?,
-            passable: Grid::new()?,
-            broken: Grid::new()?,
-            busy: Grid::new()?,
-            armed: Grid::new()?,
-            watched: Grid::new()?,
+            sets: [
+                Grid::new()?,
+                Grid::new()?,
+                Grid::new()?,
+                Grid::new()?,
+                Grid::new()?,
+            ],
             limit: report::new_limit()?,
             last_id: None,
         };
@@ -558,7 +572,7 @@ impl State {
         {
             let (mut tables, _) = self.tables.lock(&mut held);
             let queue = Queue {
-                traits: Traits::default(),
+                sets: 0,
                 status_file: AttributeFile::new(),
                 owner_file: AttributeFile::new(),
                 owner: tables.find_owner(apqn),
@@ -568,7 +582,7 @@ impl State {
             };
             tables.queues.insert(apqn, queue)?;
             tables.notify_filtered(apqn);
-            tables.start_resets(Mask::single(apqn.apid), Mask::single(apqn.apqi), false);
+            tables.start_resets(&Queues::one(apqn), false);
         }
         self.commit_stale(&guests, &mut held);
         Ok(())
@@ -576,29 +590,28 @@ impl State {
 
     /// A queue is about to be unbound from this driver. It leaves its guest and is reset.
     pub(crate) fn unbind_queue(self: &Arc<Self>, apqn: Apqn, held: &mut Held<'_, Nothing>) {
-        let (apm, aqm) = (Mask::single(apqn.apid), Mask::single(apqn.apqi));
+        let queue = Queues::one(apqn);
 
         {
             let (guests, mut held) = self.guests.lock(held);
-            let (known, user) = {
+            let user = {
                 let (mut tables, _) = self.tables.lock(&mut held);
                 let known = tables.with_queue(apqn, |queue| replace(&mut queue.unbinding, true));
                 tables.notify_filtered(apqn);
-                (known, tables.user(apqn))
-            };
-            match (known, user) {
-                // The guest gives up the queue, which is reset then.
-                (_, Some(id)) => self.commit(&guests, id, &mut held),
-                // See `leave_queues()`.
-                (Some(true), None) => {}
-                (_, None) => {
-                    let (mut tables, _) = self.tables.lock(&mut held);
-                    tables.start_resets(apm, aqm, false);
+                let user = tables.user(apqn);
+                // If this was known, `leave_queues()` has reset the queue.
+                if user.is_none() && known == Some(false) {
+                    tables.start_resets(&queue, false);
                 }
+                user
+            };
+            // The guest gives up the queue, which is reset then.
+            if let Some(id) = user {
+                self.commit(&guests, id, &mut held);
             }
         }
-        self.wait_for_resets(&[(apm, aqm)], held);
-        self.give_back((apm, aqm), None, TRIES, held, &mut |_, interrupt, last| {
+        self.wait_for_resets(&[queue], held);
+        self.give_back(&queue, None, TRIES, held, &mut |_, interrupt, last| {
             if last {
                 Take::Yes
             } else {
@@ -617,12 +630,13 @@ impl State {
     pub(crate) fn leave_queues(self: &Arc<Self>, held: &mut Held<'_, Nothing>) {
         {
             let (mut tables, _) = self.tables.lock(held);
-            tables.for_each_bound(Mask::ALL, Mask::ALL, &mut |tables, apqn| {
+            let mut bound = tables.queues.present().walk(&Queues::ALL);
+            while let Some(apqn) = bound.next(tables.queues.present()) {
                 tables.with_queue(apqn, |queue| queue.unbinding = true);
-            });
-            tables.start_resets(Mask::ALL, Mask::ALL, false);
+            }
+            tables.start_resets(&Queues::ALL, false);
         }
-        self.wait_for_resets(&[(Mask::ALL, Mask::ALL)], held);
+        self.wait_for_resets(&[Queues::ALL], held);
     }
 
     /// Tells how a queue is used, for the attribute `name` of its device.
@@ -679,7 +693,7 @@ impl State {
         let (mut tables, _) = self.tables.lock(&mut held);
 
         if let Some(mdev) = tables.mdevs.remove(&id) {
-            tables.set_owner(mdev.assigned.apm, mdev.assigned.aqm, None);
+            tables.set_owner(&mdev.assigned.queues(), None);
         }
     }
 
@@ -735,7 +749,7 @@ impl State {
         });
 
         f(owner
-            .and_then(|id| tables.mdevs.get(&id))
+            .and_then(|id| tables.mdev(id).ok())
             .map(|mdev| &*mdev.dev))
     }
 
@@ -753,11 +767,8 @@ impl State {
         let assigned = mdev.assigned;
         let host = Matrix::from(&tables.host);
 
-        filter::for_each_left_out(
-            &assigned,
-            &host,
-            &tables.passable,
-            |left_out| match left_out {
+        filter::for_each_left_out(&assigned, &host, tables.set(Set::Passable), |left_out| {
+            match left_out {
                 LeftOut::Adapter(apid) => {
                     out.write_fmt(fmt!("{apid:02x}. not in host configuration\n"));
                 }
@@ -778,46 +789,24 @@ impl State {
                     };
                     out.write_fmt(fmt!("{apqn} {reason}\n"));
                 }
-            },
-        );
+            }
+        });
         Ok(())
     }
 
-    /// Assigns an adapter, a domain or a control domain to a mediated device, or takes it away.
+    /// Changes what is assigned to a mediated device; without `apply`, only finds out whether that
+    /// is possible.
     ///
     /// Returns when the guest has what it now can have and what left it is reset.
-    pub(crate) fn change(
+    pub(crate) fn reassign(
         self: &Arc<Self>,
         id: MdevId,
-        axis: Axis,
-        number: u64,
-        assign: bool,
-        held: &mut Held<'_, Nothing>,
-    ) -> Result {
-        self.reassign(id, held, true, &Edit::One(axis, number, assign))
-    }
-
-    /// Replaces all that is assigned to a mediated device; without `apply`, only finds out whether
-    /// that is possible.
-    pub(crate) fn replace(
-        self: &Arc<Self>,
-        id: MdevId,
-        new: Matrix,
-        apply: bool,
-        held: &mut Held<'_, Nothing>,
-    ) -> Result {
-        self.reassign(id, held, apply, &Edit::All(new))
-    }
-
-    fn reassign(
-        self: &Arc<Self>,
-        id: MdevId,
-        held: &mut Held<'_, Nothing>,
-        apply: bool,
         edit: &Edit,
+        apply: bool,
+        held: &mut Held<'_, Nothing>,
     ) -> Result {
         if apply {
-            self.wait_for_added(id, held, edit)?;
+            self.wait_for_added(id, edit, held)?;
         }
 
         let removed = {
@@ -850,8 +839,8 @@ impl State {
     fn wait_for_added(
         self: &Arc<Self>,
         id: MdevId,
-        held: &mut Held<'_, Nothing>,
         edit: &Edit,
+        held: &mut Held<'_, Nothing>,
     ) -> Result {
         let added = {
             let (mut tables, _) = self.tables.lock(held);
@@ -863,18 +852,16 @@ impl State {
             added
         };
         // What will be refused need not be waited for.
-        self.reassign(id, held, false, edit)?;
+        self.reassign(id, edit, false, held)?;
         self.wait_for_resets(&added, held);
         Ok(())
     }
 
     /// Refuses to give queues to the default drivers that are assigned to mediated devices.
-    pub(crate) fn in_use(&self, apm: Mask, aqm: Mask, held: &mut Held<'_, AttrMutex>) -> Result {
+    pub(crate) fn in_use(&self, queues: &Queues, held: &mut Held<'_, AttrMutex>) -> Result {
         let (tables, _) = self.tables.lock(held);
 
-        tables.check_sharing(None, apm, aqm, &|owner, apm, aqm| {
-            report::in_use(owner, apm, aqm);
-        })
+        tables.check_sharing(None, queues, &report::in_use)
     }
 
     /// Asks the machine again for the host's configuration, which may have changed before the AP

@@ -4,54 +4,46 @@
 //!
 //! Finding an entry costs the same however many there are. No locks, no I/O.
 
+use crate::filter::Grid;
 use kernel::{
-    ap::{
-        Apqn,
-        Mask, //
-    },
+    ap::Apqn,
     prelude::*, //
 };
 
 /// A place for each of the numbers that there can be.
-type Places<T> = KBox<[Option<KBox<T>>; 1 << u8::BITS]>;
-
-/// The entries of one adapter, by domain.
-struct Row<T> {
-    entries: Places<T>,
-    /// The domains that have an entry.
-    domains: Mask,
-}
+type Places<T> = KBox<[Option<T>; 1 << u8::BITS]>;
 
 /// Entries by APQN.
 pub(crate) struct Table<T> {
-    rows: Places<Row<T>>,
+    /// By adapter and domain.
+    rows: Places<Places<KBox<T>>>,
+    /// The queues that have an entry.
+    present: Grid,
 }
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             rows: KBox::zeroed(GFP_KERNEL)?,
+            present: Grid::new()?,
         })
     }
 
-    /// Returns the domains with which an adapter has an entry.
-    pub(crate) fn row(&self, apid: u8) -> Mask {
-        match &self.rows[usize::from(apid)] {
-            Some(row) => row.domains,
-            None => Mask::EMPTY,
-        }
+    /// Returns the queues that have an entry.
+    pub(crate) fn present(&self) -> &Grid {
+        &self.present
     }
 
     pub(crate) fn get(&self, apqn: Apqn) -> Option<&T> {
         let row = self.rows[usize::from(apqn.apid)].as_ref()?;
 
-        row.entries[usize::from(apqn.apqi)].as_deref()
+        row[usize::from(apqn.apqi)].as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, apqn: Apqn) -> Option<&mut T> {
         let row = self.rows[usize::from(apqn.apid)].as_mut()?;
 
-        row.entries[usize::from(apqn.apqi)].as_deref_mut()
+        row[usize::from(apqn.apqi)].as_deref_mut()
     }
 
     /// Adds an entry; there must be none yet.
@@ -60,21 +52,15 @@ impl<T> Table<T> {
         let place = &mut self.rows[usize::from(apqn.apid)];
         let row = match place {
             Some(row) => row,
-            None => {
-                let row = Row {
-                    entries: KBox::zeroed(GFP_KERNEL)?,
-                    domains: Mask::EMPTY,
-                };
-                place.insert(KBox::new(row, GFP_KERNEL)?)
-            }
+            None => place.insert(KBox::zeroed(GFP_KERNEL)?),
         };
-        let place = &mut row.entries[usize::from(apqn.apqi)];
+        let place = &mut row[usize::from(apqn.apqi)];
 
         if place.is_some() {
             return Err(EEXIST);
         }
         *place = Some(entry);
-        row.domains.insert(apqn.apqi);
+        self.present.set(apqn, true);
         Ok(())
     }
 
@@ -82,10 +68,10 @@ impl<T> Table<T> {
     pub(crate) fn remove(&mut self, apqn: Apqn) -> Option<KBox<T>> {
         let place = &mut self.rows[usize::from(apqn.apid)];
         let row = place.as_mut()?;
-        let entry = row.entries[usize::from(apqn.apqi)].take()?;
+        let entry = row[usize::from(apqn.apqi)].take()?;
 
-        row.domains.remove(apqn.apqi);
-        if row.domains.is_empty() {
+        self.present.set(apqn, false);
+        if self.present.row(apqn.apid).is_empty() {
             *place = None;
         }
         Some(entry)
@@ -110,7 +96,7 @@ mod tests {
         for (n, apqn) in all.into_iter().enumerate() {
             assert_eq!(table.get(apqn), Some(&n));
             assert_eq!(table.get_mut(apqn), Some(&mut { n }));
-            assert!(table.row(apqn.apid).contains(apqn.apqi));
+            assert!(table.present().contains(apqn));
         }
         for (n, apqn) in all.into_iter().enumerate() {
             assert_eq!(table.remove(apqn).as_deref(), Some(&n));
