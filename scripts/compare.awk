@@ -83,7 +83,7 @@ suite == "" { next }
 	sub(/ *# .*/, "", name)
 	ran++
 	bad += /^not ok/
-	remember(suite " " name, result($0))
+	remember(suite ": " name, result($0))
 }
 
 END {
@@ -125,7 +125,7 @@ END {
 		pattern = test[row]
 		# The variants of a fixture are between its name and that of the test.
 		sub(/\./, "\\.(.*\\.)?", pattern)
-		pattern = "^" program[row] " " pattern "$"
+		pattern = "^" program[row] ": " pattern "$"
 		on_c = on_rust = "missing"
 		for (j = 1; j <= nr; j++) {
 			if (order[j] !~ pattern)
@@ -137,7 +137,7 @@ END {
 		}
 		good = on_c == "shown" && on_rust == "ok"
 		good ? passed++ : failed++
-		printf "%-4s C: %-8s Rust: %-8s %s %s: %s\n", row, on_c, on_rust, program[row], test[row], shows[row]
+		printf "%-4s C: %-8s Rust: %-8s %s: %s (%s)\n", row, on_c, on_rust, program[row], test[row], shows[row]
 	}
 	for (row in rows)
 		if (row !~ /^N/ && !(row in program)) {

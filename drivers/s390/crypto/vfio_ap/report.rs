@@ -53,8 +53,8 @@ impl fmt::Display for Run {
     }
 }
 
-/// Says of each block of adjacent queues what `mdev` has to do with it: between `before` and `after`
-/// stands what to name it by, `queue 05.0047` or `queues 05-07.0004-0047`.
+/// Says of each block of adjacent queues what `mdev` has to do with it: between `before` and
+/// `after` stands what to name it by, `queue 05.0047` or `queues 05-07.0004-0047`.
 #[inline(never)]
 fn for_each_block(mdev: &Mdev, queues: &Queues, before: &str, after: fmt::Arguments<'_>) {
     for (apid, last_apid) in queues.apm.ranges() {
