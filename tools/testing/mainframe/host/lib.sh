@@ -110,7 +110,8 @@ mdev()
 	done
 }
 
-# guest_start NAME HOW UUID: HOW is qemu or vmm, then -group or -iommufd.
+# guest_start NAME HOW UUID: HOW is qemu or vmm, then -group or -iommufd.  Not for expect:
+# guest_kill waits for the end, which only the shell can do that has started it.
 guest_start()
 {
 	local dir=$RUN/$1 dev=$MATRIX/$3 boot
