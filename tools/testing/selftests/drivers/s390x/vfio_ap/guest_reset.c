@@ -614,7 +614,7 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 #define CGROUPS		"/tmp/cgroups"
 #define SMALL_CGROUP	CGROUPS "/small"
 
-/* What a hungry VMM takes after each instruction of its guest. */
+/* What a hungry VMM takes after each round. */
 #define MEAL		(128UL << 10)
 
 struct victim {
