@@ -20,6 +20,7 @@ use crate::{
     report,
     reset::{
         Reset,
+        Run,
         LIMIT, //
     },
     state::{
@@ -166,19 +167,19 @@ impl Tables {
     /// guest meanwhile.
     #[inline(never)]
     pub(crate) fn start_resets(&mut self, queues: &Queues, in_place: bool) {
-        let reset = Reset::start(in_place);
+        let run = Run::new(in_place);
         let mut bound = self.queues.present().walk(queues);
 
         while let Some(apqn) = bound.next(self.queues.present()) {
-            self.step(apqn, Some(reset));
+            self.step(apqn, Some(run));
         }
     }
 
     /// Looks at one busy queue, or at one that starts `new`.
-    fn step(&mut self, apqn: Apqn, new: Option<Reset>) {
+    fn step(&mut self, apqn: Apqn, new: Option<Run>) {
         let failed = self.with_queue(apqn, |queue| {
-            if let Some(reset) = new {
-                queue.reset = reset;
+            if let Some(run) = new {
+                queue.reset.start(run, apqn);
             }
             let resetting = queue.reset.is_running();
             let status = queue.reset.step(apqn);
@@ -436,23 +437,24 @@ impl State {
         queues: &[Queues],
         held: &mut Held<'_, Nothing>,
     ) -> bool {
+        let asked = Instant::<Monotonic>::now();
         let mut pause = Pause::new();
         let mut waiting = None;
 
         let clean = loop {
-            let (busy, running, passable) = {
+            let (busy, awaited, passable) = {
                 let (mut tables, _) = self.tables.lock(held);
                 tables.step_all();
                 (
                     !tables.set(Set::Busy).is_empty(),
-                    tables.first_running(queues),
+                    tables.first_awaited(queues, asked),
                     tables.all_passable(queues),
                 )
             };
             if busy {
                 self.drop_retired(held);
             }
-            let Some(apqn) = running else {
+            let Some(apqn) = awaited else {
                 break passable;
             };
             let since = waiting.map_or_else(Instant::<Monotonic>::now, |(since, _)| since);
@@ -624,12 +626,16 @@ impl Tables {
         })
     }
 
-    /// Returns one of these queues that is being reset.
-    pub(crate) fn first_running(&self, queues: &[Queues]) -> Option<Apqn> {
+    /// Returns one of these queues that is being reset, as was asked for at `asked` or before.
+    pub(crate) fn first_awaited(
+        &self,
+        queues: &[Queues],
+        asked: Instant<Monotonic>,
+    ) -> Option<Apqn> {
         for queues in queues {
             let mut busy = self.set(Set::Busy).walk(queues);
             while let Some(apqn) = busy.next(self.set(Set::Busy)) {
-                if self.queues.get(apqn).is_some_and(|q| q.reset.is_running()) {
+                if (self.queues.get(apqn)).is_some_and(|q| q.reset.is_awaited(asked)) {
                     return Some(apqn);
                 }
             }

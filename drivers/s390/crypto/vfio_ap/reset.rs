@@ -43,7 +43,9 @@ pub(crate) struct Run {
     /// Whether hardware has accepted our request; if not, it has to be repeated.
     accepted: bool,
     /// Whether the queue stays in its guest: a reset that the guest's user asked for.
-    pub(crate) in_place: bool,
+    in_place: bool,
+    /// Whether the queue was clean before, and all who had waited for a reset had got it.
+    was_clean: bool,
     since: Instant<Monotonic>,
 }
 
@@ -81,22 +83,50 @@ fn answer(response: Response) -> Answer {
     ANSWERS[usize::from(response.0)]
 }
 
-impl Reset {
-    /// Starts a reset.
-    pub(crate) fn start(in_place: bool) -> Self {
-        Self::Running(Run {
+impl Run {
+    /// Begins now; with `in_place`, the queue stays in its guest.
+    pub(crate) fn new(in_place: bool) -> Self {
+        Self {
             accepted: false,
             in_place,
+            was_clean: false,
             since: Instant::now(),
-        })
+        }
     }
+}
 
+impl Reset {
     /// Tells whether the queue may be in a guest.
     pub(crate) fn is_passable(&self) -> bool {
         matches!(
             self,
             Self::Clean | Self::Running(Run { in_place: true, .. })
         )
+    }
+
+    /// Starts a reset. One in place that is still under way serves for another one: since it began,
+    /// hardware has refused whatever would have to be reset.
+    pub(crate) fn start(&mut self, new: Run, apqn: Apqn) {
+        if new.in_place && self.is_in_place() {
+            self.step(apqn);
+            if self.is_in_place() {
+                return;
+            }
+        }
+        *self = Self::Running(Run {
+            was_clean: matches!(self, Self::Clean),
+            ..new
+        });
+    }
+
+    fn is_in_place(&self) -> bool {
+        matches!(self, Self::Running(Run { in_place: true, .. }))
+    }
+
+    /// Tells whether those have to wait for this who asked for a reset at `asked` or before. Not if
+    /// the queue was clean later, and is only being reset again.
+    pub(crate) fn is_awaited(&self, asked: Instant<Monotonic>) -> bool {
+        matches!(self, Self::Running(run) if !run.was_clean || (asked - run.since).as_nanos() >= 0)
     }
 
     /// Notes that the queue has accepted an instruction that it refuses while it is being reset.
@@ -180,8 +210,8 @@ mod tests {
     #[test]
     fn passable() {
         assert!(Reset::Clean.is_passable());
-        assert!(Reset::start(true).is_passable());
-        assert!(!Reset::start(false).is_passable());
+        assert!(Reset::Running(Run::new(true)).is_passable());
+        assert!(!Reset::Running(Run::new(false)).is_passable());
         assert!(!Reset::Dirty.is_passable());
         assert!(!Reset::Failed(Response::BUSY).is_passable());
     }

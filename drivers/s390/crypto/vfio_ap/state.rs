@@ -72,6 +72,7 @@ use kernel::{
         self,
         AttributeFile, //
     },
+    time::Instant,
     workqueue::DelayedWork, //
 };
 
@@ -846,7 +847,7 @@ impl State {
             let (mut tables, _) = self.tables.lock(held);
             let old = tables.mdev_mut(id)?.assigned;
             let added = edit.apply(&tables.host, &old)?.queues_beyond(&old);
-            if tables.first_running(&added).is_none() {
+            if tables.first_awaited(&added, Instant::now()).is_none() {
                 return Ok(());
             }
             added
