@@ -86,6 +86,7 @@ void ap_start(int nr_doms);
 /*
  * Back to what ap_start() made: the module loaded, no mediated device, no
  * driver override, the masks, and each queue with the driver that is its own.
+ * The AP bus scans only if something happens, for two minutes from here.
  * For setup and teardown of each fixture.
  */
 int ap_restore(void);

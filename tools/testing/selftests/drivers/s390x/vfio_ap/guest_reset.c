@@ -615,7 +615,7 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 #define SMALL_CGROUP	CGROUPS "/small"
 
 /* What a hungry VMM takes after each round. */
-#define MEAL		(128UL << 10)
+#define MEAL		(512UL << 10)
 
 struct victim {
 	const struct mdev *mdev;

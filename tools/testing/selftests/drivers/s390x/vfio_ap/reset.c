@@ -92,19 +92,20 @@ static int resets_that_fail(const struct vdev *vdev)
 /* Each may find the other one's reset under way, and neither a queue out of order. */
 TEST_F(reset, two_resets_at_once)
 {
+	const char *ms = qmp_get(self->qmp, self->queue, "reset-ms");
 	int status;
 	pid_t pid;
 
 	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
 	ASSERT_EQ(0, OPEN());
-	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-polls", "2"));
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-ms", "5"));
 	pid = fork();
 	if (!pid)
 		_exit(resets_that_fail(&self->vdev));
 	EXPECT_EQ(0, resets_that_fail(&self->vdev));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-polls", "0"));
+	ASSERT_TRUE(qmp_set(self->qmp, self->queue, "reset-ms", ms));
 	EXPECT_TRUE(mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom));
 }
 
