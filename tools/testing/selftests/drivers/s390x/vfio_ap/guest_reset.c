@@ -615,7 +615,7 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 #define SMALL_CGROUP	CGROUPS "/small"
 
 /* What a hungry VMM takes after each round. */
-#define MEAL		(512UL << 10)
+#define MEAL		(256UL << 10)
 
 struct victim {
 	const struct mdev *mdev;
@@ -717,7 +717,7 @@ static void starve_guests(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
 	ASSERT_EQ(0, file_write(CGROUPS "/cgroup.subtree_control", "+memory"));
 	ASSERT_EQ(0, mkdir(SMALL_CGROUP, 0700));
-	ASSERT_EQ(0, file_write(SMALL_CGROUP "/memory.max", "16M"));
+	ASSERT_EQ(0, file_write(SMALL_CGROUP "/memory.max", "6M"));
 	kill_guests(_metadata, self, cdev, true);
 	/* They ended for that reason and no other. */
 	EXPECT_NE(NULL, strstr(file_text(SMALL_CGROUP "/memory.events"),
