@@ -70,6 +70,7 @@ static void count3(int command, unsigned long a, unsigned long b, unsigned long 
 	COMMAND(COUNT_END);
 	COMMAND(COUNT_LINE);
 	COMMAND(COUNT_SYMBOLS);
+	COMMAND(COUNT_INTERRUPT);
 	}
 }
 
@@ -79,6 +80,16 @@ static const char * const watched[] = {
 	"ap_get_qdev",
 	"ap_owned_by_def_drv",
 	"__kthread_create_on_node",
+};
+
+/* What handles interrupts, and where in the lowcore the address is that they have hit. */
+static const struct {
+	const char *name;
+	unsigned long old_address;
+} handlers[] = {
+	{ "ext_int_handler", 0x138 },
+	{ "mcck_int_handler", 0x168 },
+	{ "io_int_handler", 0x178 },
 };
 
 /*
@@ -108,6 +119,9 @@ static void find_driver(void)
 			if (!strcmp(name, watched[i]))
 				count3(COUNT_WATCH, address, (unsigned long)watched[i],
 				       strlen(watched[i]));
+		for (int i = 0; i < ARRAY_SIZE(handlers); i++)
+			if (!strcmp(name, handlers[i].name))
+				count3(COUNT_INTERRUPT, address, handlers[i].old_address, 0);
 		if (type != 't' && type != 'T')
 			continue;
 		if (!*module) {

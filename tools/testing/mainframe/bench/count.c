@@ -3,7 +3,8 @@
  * A plugin for QEMU that counts what a driver costs: the instructions that a
  * task executes from the moment it enters the driver's code to its return from
  * there, whatever the driver calls meanwhile.  Instructions of other tasks, while
- * this one sleeps, are not among them.  The machine does not notice.
+ * this one sleeps, and those of interrupts are not among them.  The machine does not
+ * notice.
  *
  * bench.c, in the machine, says what the driver is, what is to be counted and
  * when: it executes no-operations with a number, see bench.h.  One CPU only.
@@ -24,11 +25,17 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 #define NR_WATCHED	16
 #define NR_REGISTERS	16
 #define NR_FUNCTIONS	256
+#define NR_INTERRUPTS	4
 
-/* A task in the driver: where and with which stack it will leave it. */
+/* Where a task will be, and with which stack, when something ends. */
+struct end {
+	bool ahead;
+	uint64_t address, stack;
+};
+
+/* A task: when it leaves the driver, and when an interrupt is over that hit it there. */
 struct task {
-	bool inside;
-	uint64_t back, stack;
+	struct end driver, interrupt;
 };
 
 struct area {
@@ -51,6 +58,10 @@ static int nr_others;
 static struct watched watched[NR_WATCHED];
 static int nr_watched;
 static uint64_t switch_to;
+static struct {
+	uint64_t handler, old_address;
+} interrupts[NR_INTERRUPTS];
+static int nr_interrupts;
 
 static GHashTable *tasks;		/* by the address of the task_struct */
 static struct task *current;
@@ -99,6 +110,35 @@ static void note_block(uint64_t address, unsigned int n)
 	g_hash_table_insert(blocks, (void *)address, (void *)(old + n));
 }
 
+static bool in_driver(void)
+{
+	return current->driver.ahead && !current->interrupt.ahead;
+}
+
+static void look_for_end(struct end *end, uint64_t address)
+{
+	if (end->ahead && address == end->address && reg(15) == end->stack)
+		end->ahead = false;
+}
+
+/* The first instruction of a handler: the stack is still that of the task. */
+static void look_for_interrupt(uint64_t address)
+{
+	static GByteArray *old;
+
+	for (int i = 0; i < nr_interrupts; i++) {
+		if (address != interrupts[i].handler)
+			continue;
+		if (!old)
+			old = g_byte_array_new();
+		if (!qemu_plugin_read_memory_vaddr(interrupts[i].old_address, old, sizeof(uint64_t)))
+			return;
+		memcpy(&address, old->data, sizeof(address));
+		current->interrupt = (struct end){ true, GUINT64_FROM_BE(address), reg(15) };
+		return;
+	}
+}
+
 /* A block is about to be executed: its address and its length are in @data. */
 static void on_block(unsigned int cpu, void *data)
 {
@@ -107,15 +147,18 @@ static void on_block(unsigned int cpu, void *data)
 
 	if (!enabled)
 		return;
-	if (current->inside && address == current->back && reg(15) == current->stack)
-		current->inside = false;
-	if (!current->inside && is_driver(address)) {
-		*current = (struct task){ true, reg(14), reg(15) };
+	look_for_end(&current->interrupt, address);
+	if (in_driver())
+		look_for_interrupt(address);
+	if (!current->interrupt.ahead)
+		look_for_end(&current->driver, address);
+	if (!current->driver.ahead && is_driver(address)) {
+		current->driver = (struct end){ true, reg(14), reg(15) };
 		entries += counting;
 	}
 	if (counting) {
 		all += n;
-		if (current->inside) {
+		if (in_driver()) {
 			instructions += n;
 			if (profile)
 				note_block(address, n);
@@ -124,7 +167,7 @@ static void on_block(unsigned int cpu, void *data)
 			if (address != watched[i].address)
 				continue;
 			watched[i].by_all++;
-			watched[i].by_driver += current->inside;
+			watched[i].by_driver += in_driver();
 		}
 	}
 	if (address == switch_to) {
@@ -137,7 +180,7 @@ static void on_block(unsigned int cpu, void *data)
 /* PQAP: which function is in GR0. */
 static void on_pqap(unsigned int cpu, void *data)
 {
-	if (enabled && counting && current->inside)
+	if (enabled && counting && in_driver())
 		functions[reg(0) >> 24 & 0x7f]++;
 }
 
@@ -221,6 +264,12 @@ static void on_command(unsigned int cpu, void *data)
 	case COUNT_SYMBOLS:
 		if (profile)
 			fputs(argument(a, b), profile);
+		break;
+	case COUNT_INTERRUPT:
+		if (nr_interrupts < NR_INTERRUPTS) {
+			interrupts[nr_interrupts].handler = a;
+			interrupts[nr_interrupts++].old_address = b;
+		}
 		break;
 	}
 }
