@@ -209,7 +209,9 @@ impl<'a> AttrGuard<'a> {
         let (apm, aqm) = unsafe { (bindings::ap_perms.apm, bindings::ap_perms.aqm) };
 
         // CAST: An `unsigned long` of s390 has 64 bits.
-        let mask = |words: [usize; Mask::WORDS]| Mask::from_words(words.map(|word| word as u64));
+        let mask = |words: [usize; Mask::WORDS]| {
+            Mask::from_words(core::array::from_fn(|i| words[i] as u64))
+        };
 
         if mask(apm).contains(apid) {
             mask(aqm)

@@ -28,8 +28,7 @@ use crate::{
             Held,
             Level,
             Nothing, //
-        },
-        Arc, //
+        }, //
     },
     types::{
         NotThreadSafe,
@@ -87,13 +86,14 @@ unsafe impl AlwaysRefCounted for Kvm {
     }
 }
 
-/// Returns the adapters and the domains that a CRYCB has room for, by its designation.
+/// Returns the adapters and the domains that a CRYCB has room for, by its designation, if those are
+/// not all.
 #[inline]
-fn room(crycbd: u32) -> (ap::Mask, ap::Mask) {
+fn room(crycbd: u32) -> Option<(ap::Mask, ap::Mask)> {
     if crycbd & bindings::CRYCB_FORMAT_MASK == bindings::CRYCB_FORMAT2 {
-        (ap::Mask::ALL, ap::Mask::ALL)
+        None
     } else {
-        (ap::Mask::up_to(63), ap::Mask::up_to(15))
+        Some((ap::Mask::up_to(63), ap::Mask::up_to(15)))
     }
 }
 
@@ -116,9 +116,9 @@ impl Kvm {
         unsafe { (*self.0.get()).arch.crypto.crycbd != 0 }
     }
 
-    /// Returns the adapters and the domains that the VM's CRYCB has room for.
+    /// Returns the adapters and the domains that the VM's CRYCB has room for, if those are not all.
     #[inline]
-    pub fn crycb_room(&self) -> (ap::Mask, ap::Mask) {
+    pub fn crycb_room(&self) -> Option<(ap::Mask, ap::Mask)> {
         // SAFETY: By the type invariant, the VM is valid; `crycbd` is set when the VM is made.
         room(unsafe { (*self.0.get()).arch.crypto.crycbd })
     }
@@ -191,7 +191,7 @@ pub trait PqapHandler: Send + Sync + 'static {
 #[repr(C)]
 struct HookTarget<T: PqapHandler> {
     function: bindings::crypto_hook,
-    handler: Arc<T>,
+    handler: T,
 }
 
 /// A handler that is installed as the hook of a VM; removed when dropped.
@@ -209,11 +209,7 @@ impl<T: PqapHandler> Hook<T> {
     /// Installs `handler`.
     ///
     /// Returns [`EPERM`] if the VM has a hook already.
-    pub fn install<Outer: Level>(
-        kvm: &Kvm,
-        handler: Arc<T>,
-        _held: &mut Held<'_, Outer>,
-    ) -> Result<Self>
+    pub fn install<Outer: Level>(kvm: &Kvm, handler: T, _held: &mut Held<'_, Outer>) -> Result<Self>
     where
         HookLevel: After<Outer>,
     {
@@ -244,6 +240,12 @@ impl<T: PqapHandler> Hook<T> {
             kvm: kvm.into(),
             _target: target,
         })
+    }
+
+    /// Returns the VM.
+    #[inline]
+    pub fn kvm(&self) -> &Kvm {
+        &self.kvm
     }
 
     fn crypto(kvm: &Kvm) -> *mut bindings::kvm_s390_crypto {
@@ -389,15 +391,12 @@ mod tests {
     /// The format is in the two rightmost bits, whatever the address.
     #[test]
     fn crycb_formats() {
-        let (small, all) = (
-            (ap::Mask::up_to(63), ap::Mask::up_to(15)),
-            (ap::Mask::ALL, ap::Mask::ALL),
-        );
+        let small = Some((ap::Mask::up_to(63), ap::Mask::up_to(15)));
 
         for address in [0, 0x1000, 0x7fff_f000] {
             assert_eq!(room(address | bindings::CRYCB_FORMAT0), small);
             assert_eq!(room(address | bindings::CRYCB_FORMAT1), small);
-            assert_eq!(room(address | bindings::CRYCB_FORMAT2), all);
+            assert_eq!(room(address | bindings::CRYCB_FORMAT2), None);
         }
     }
 }

@@ -20,6 +20,8 @@
  *   kept; here, what is done under it is one atomic step.
  * - A queue that leaves is out of the masks before its reset begins, and what is not
  *   clean is in no guest's masks.
+ * - What a guest may have of the queue is computed anew only if something that it
+ *   depends on has changed since.
  *
  * scripts/protocol checks this file, and with each of BROKEN=1 to 4 that it is
  * refuted.
@@ -32,7 +34,7 @@
 #define HOST	3
 
 /* What is known of the queue, as in reset.rs */
-mtype = { Clean, Dirty, Running, InPlace, Failed };
+mtype = { Clean, Running, InPlace, Failed };
 
 bool guests;				/* the lock */
 
@@ -41,8 +43,8 @@ byte owner = NOBODY;			/* the mediated device it is assigned to */
 bool bound, unbinding;
 bool there = true;			/* in the host's configuration */
 bool scanning;
-mtype reset = Dirty;
-bool session[2], requested[2], plugged[2], stale[2];
+mtype reset = Failed;
+bool session[2], requested[2], plugged[2], effective[2], stale[2];
 
 /* Hardware */
 bool apcb[2];				/* the guests' masks */
@@ -53,12 +55,11 @@ inline unlock() { guests = false }
 
 /* Of the queue a guest may have what is clean, or is being reset where it is. */
 #if BROKEN == 1
-#define passable()	(bound && !unbinding && reset != Dirty)	/* C5: failed is good enough */
+#define fit(state)	(state != Running)		/* C5: failed is good enough */
 #else
-#define passable()	(bound && !unbinding && (reset == Clean || reset == InPlace))
+#define fit(state)	(state == Clean || state == InPlace)
 #endif
-
-#define wanted(i)	(owner == i && there && passable() && !requested[i])
+#define passable()	(bound && !unbinding && fit(reset))
 
 inline tell_owner()
 {
@@ -69,13 +70,22 @@ inline tell_owner()
 	fi
 }
 
+inline set_reset(new)
+{
+	if
+	:: bound && !unbinding && fit(reset) != fit(new) -> tell_owner()
+	:: else
+	fi;
+	reset = new
+}
+
 /* Tables held: the request is accepted, refused, or one from before is under way. */
 inline start_reset(how)
 {
 	if
-	:: bound && !resetting -> reset = how; resetting = true
-	:: bound && !resetting -> reset = Failed; tell_owner()
-	:: bound && resetting -> reset = how	/* or fails, which look() decides */
+	:: bound && !resetting -> set_reset(how); resetting = true
+	:: bound && !resetting -> set_reset(Failed)
+	:: bound && resetting -> set_reset(how)	/* or fails, which look() decides */
 	:: else
 	fi
 }
@@ -86,10 +96,9 @@ inline look()
 	if
 	:: bound && (reset == Running || reset == InPlace) ->
 		if
-		:: !resetting -> reset = Clean
-		:: resetting -> reset = Failed	/* it took too long */
-		fi;
-		tell_owner()
+		:: !resetting -> set_reset(Clean)
+		:: resetting -> set_reset(Failed)	/* it took too long */
+		fi
 	:: else
 	fi
 }
@@ -97,38 +106,35 @@ inline look()
 /* "guests" held: the guest of mediated device i is brought up to date. */
 inline commit(i)
 {
-	if
-	:: session[i] ->
-		atomic {
-			stale[i] = false;
-			was = plugged[i];
-			plugged[i] = wanted(i);
-			if
-			:: was && !plugged[i] && bound ->
-				reset = Dirty;
+	atomic {
+		if
+		:: stale[i] -> effective[i] = (owner == i && there && passable()); stale[i] = false
+		:: else
+		fi;
+		was = plugged[i];
+		plugged[i] = (session[i] && effective[i] && !requested[i]);
 #if BROKEN == 2
-				start_reset(Running)	/* while the guest can still use it */
+		if
+		:: was && !plugged[i] -> start_reset(Running)	/* while the guest can still use it */
+		:: else
+		fi
 #endif
+	}
+	if
+	:: was != plugged[i] ->
+		apcb[i] = plugged[i];
+		assert(!(apcb[0] && apcb[1]));
+#if BROKEN != 2
+		atomic {
+			if
+			:: was -> start_reset(Running)
 			:: else
 			fi
 		}
-		if
-		:: was != plugged[i] ->
-			apcb[i] = plugged[i];
-			assert(!(apcb[0] && apcb[1]));
-#if BROKEN != 2
-			atomic {
-				if
-				:: was && reset == Dirty -> start_reset(Running)
-				:: else
-				fi
-			}
 #endif
-		:: else
-		fi;
-		was = false
-	:: else -> stale[i] = false
-	fi
+	:: else
+	fi;
+	was = false
 }
 
 /* "guests" held */
@@ -162,8 +168,9 @@ proctype Administrator()
 		if
 		:: owner == NOBODY -> owner = 0
 		:: owner == NOBODY -> owner = 1
-		:: owner != NOBODY -> owner = NOBODY
-		fi
+		:: owner != NOBODY -> tell_owner(); owner = NOBODY
+		fi;
+		tell_owner()
 	   };
 	   if
 	   :: old == 0 -> commit(0)
@@ -229,20 +236,35 @@ proctype Binder()
 		bound = true;
 		unbinding = false;
 #if BROKEN == 4
-		reset = Clean			/* without a reset */
+		set_reset(Clean)		/* without a reset */
 #else
 		start_reset(Running)
 #endif
 	   };
 	   commit_stale();
 	   unlock()
-	:: atomic { !guests && bound -> guests = true; unbinding = true };
+	:: atomic {
+		!guests && bound -> guests = true;
+		if
+		:: passable() -> tell_owner()
+		:: else
+		fi;
+		unbinding = true
+	   };
 	   if
 	   :: owner == 0 && plugged[0] -> commit(0)
 	   :: owner == 1 && plugged[1] -> commit(1)
-	   :: else -> atomic { start_reset(Running) }
+	   :: else ->
+		/* What the host has lost was asked for its reset when it left its guest. */
+		atomic {
+			if
+			:: there -> start_reset(Running)
+			:: else
+			fi
+		};
+		commit_stale()
 	   fi;
-	   atomic { bound = false; unbinding = false; reset = Dirty; unlock() }
+	   atomic { bound = false; unbinding = false; reset = Failed; unlock() }
 	od
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// Makes an empty set.
+    #[inline(never)]
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             rows: KBox::zeroed(GFP_KERNEL)?,
@@ -41,10 +42,11 @@ impl Grid {
         let row = &mut self.rows[usize::from(apqn.apid)];
         if member {
             row.insert(apqn.apqi);
+            self.apm.insert(apqn.apid);
         } else {
             row.remove(apqn.apqi);
+            self.note_row(apqn.apid);
         }
-        self.note_row(apqn.apid);
     }
 
     /// Adds queues of one adapter or takes them out.
@@ -80,6 +82,11 @@ impl Grid {
     /// Tells whether there is no queue in the set.
     pub(crate) fn is_empty(&self) -> bool {
         self.apm.is_empty()
+    }
+
+    /// Tells whether a queue of one of these adapters is in the set.
+    pub(crate) fn has_one_of(&self, apm: Mask) -> bool {
+        !(self.apm & apm).is_empty()
     }
 
     /// Tells whether one of these queues is in the set.
@@ -171,7 +178,7 @@ pub(crate) fn effective(assigned: &Matrix, host: &Matrix, grid: &Grid) -> Matrix
     let mut apm = Mask::EMPTY;
 
     for apid in (assigned.apm & host.apm).iter() {
-        if aqm.is_subset(grid.row(apid)) {
+        if aqm.is_subset(&grid.row(apid)) {
             apm.insert(apid);
         }
     }
@@ -232,7 +239,7 @@ mod tests {
                     let both = assigned.apm.contains(apid) && host.apm.contains(apid);
                     assert_eq!(got.apm.contains(apid), both && all);
                 }
-                assert!(got.apm.is_subset(small(3)));
+                assert!(got.apm.is_subset(&small(3)));
 
                 // What is left out is just what was assigned and is missing.
                 let (mut apm, mut aqm) = (Mask::EMPTY, Mask::EMPTY);
@@ -249,7 +256,7 @@ mod tests {
                 });
                 assert_eq!(apm, assigned.apm - got.apm);
                 assert_eq!(aqm, assigned.aqm - got.aqm);
-                assert!(got.aqm.is_subset(small(3)));
+                assert!(got.aqm.is_subset(&small(3)));
             }
         }
         Ok(())
@@ -305,7 +312,7 @@ mod tests {
             assert_eq!(got.adm, assigned.adm & host.adm);
             for apid in 0..=u8::MAX {
                 let both = assigned.apm.contains(apid) && host.apm.contains(apid);
-                let all = got.aqm.is_subset(grid.row(apid));
+                let all = got.aqm.is_subset(&grid.row(apid));
                 assert_eq!(got.apm.contains(apid), both && all);
             }
             assert!(effective(&got, &host, &grid) == got);

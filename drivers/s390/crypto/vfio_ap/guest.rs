@@ -38,14 +38,10 @@ use kernel::{
     },
     eventfd::EventFd,
     impl_ordered_work,
-    kvm::{
-        Hook,
-        Kvm, //
-    },
+    kvm::Hook,
     prelude::*,
     rbtree::RBTree,
     sync::{
-        aref::ARef,
         order::{
             Held,
             Nothing,
@@ -64,16 +60,9 @@ use kernel::{
     workqueue, //
 };
 
-/// A mediated device that is open for a VM whose guest can have queues.
-pub(crate) struct Guest {
-    kvm: ARef<Kvm>,
-    /// Keeps the guest's intercepted instructions coming to us.
-    #[expect(dead_code)]
-    hook: Hook<GuestHandler>,
-}
-
-/// The guests, by the mediated device that is open for them.
-pub(crate) type Guests = RBTree<MdevId, Guest>;
+/// The guests, by the mediated device that is open for them: a guest is a VM whose intercepted
+/// instructions come to us.
+pub(crate) type Guests = RBTree<MdevId, Hook<GuestHandler>>;
 
 /// What a user of a mediated device can be told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,8 +77,8 @@ pub(crate) enum Event {
 pub(crate) struct Session {
     /// What is plugged into the guest.
     pub(crate) plugged: Matrix,
-    /// The adapters and domains that the guest's CRYCB has room for.
-    room: Queues,
+    /// The adapters and domains that the guest's CRYCB has room for, if those are not all.
+    room: Option<Queues>,
     /// Whether the device was asked back: the guest gets nothing any more.
     requested: bool,
     request: Option<EventFd>,
@@ -97,10 +86,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new((apm, aqm): (Mask, Mask)) -> Self {
+    fn new(room: Option<(Mask, Mask)>) -> Self {
         Self {
             plugged: Matrix::default(),
-            room: Queues { apm, aqm },
+            room: room.map(|(apm, aqm)| Queues { apm, aqm }),
             requested: false,
             request: None,
             config_change: None,
@@ -135,48 +124,41 @@ impl Tables {
     /// Computes what the guest of a mediated device is to have, and notes it. Returns what it had
     /// and what it gets, if that is not the same.
     ///
-    /// Queues that leave are dirty from here on; their reset can start when the guest cannot reach
-    /// them any more ([`Self::start_resets`]).
+    /// The reset of queues that leave can start when the guest cannot reach them any more. Until
+    /// then the guests have to stay locked, so that no other one gets them.
     fn replug(&mut self, id: MdevId) -> Option<(Matrix, Matrix)> {
-        let mdev = self.mdev(id).ok()?;
-        let new = match &mdev.session {
-            None
-            | Some(Session {
-                requested: true, ..
-            }) => Matrix::default(),
-            Some(session) => self.effective(&mdev.assigned).within(&session.room),
-        };
-
-        let mdev = self.mdev_mut(id).ok()?;
-        mdev.stale = false;
+        let mdev = self.refresh(id).ok()?;
         let session = mdev.session.as_mut()?;
+        let new = match &session.room {
+            _ if session.requested => Matrix::default(),
+            None => mdev.effective,
+            Some(room) => mdev.effective.within(room),
+        };
         let old = core::mem::replace(&mut session.plugged, new);
-        if old == new {
-            return None;
-        }
-        for queues in &old.queues_beyond(&new) {
-            let mut bound = self.queues.present().walk(queues);
-            while let Some(apqn) = bound.next(self.queues.present()) {
-                self.with_queue(apqn, |queue| queue.reset = Reset::Dirty);
-            }
-        }
-        Some((old, new))
+        (old != new).then_some((old, new))
     }
 
     /// Starts to reset those of these queues that are bound; with `in_place` they stay in their
     /// guest meanwhile.
     #[inline(never)]
-    pub(crate) fn start_resets(&mut self, queues: &Queues, in_place: bool) {
+    pub(crate) fn start_resets(&mut self, queues: &[Queues], in_place: bool) {
         let run = Run::new(in_place);
-        let mut bound = self.queues.present().walk(queues);
 
-        while let Some(apqn) = bound.next(self.queues.present()) {
-            self.step(apqn, Some(run));
+        for queues in queues.iter().filter(|queues| !queues.is_empty()) {
+            let mut bound = self.queues.present().walk(queues);
+            while let Some(apqn) = bound.next(self.queues.present()) {
+                self.step(apqn, Some(run));
+            }
         }
     }
 
+    /// Starts to reset one queue, which no guest has.
+    pub(crate) fn start_reset(&mut self, apqn: Apqn) {
+        self.step(apqn, Some(Run::new(false)));
+    }
+
     /// Looks at one busy queue, or at one that starts `new`.
-    fn step(&mut self, apqn: Apqn, new: Option<Run>) {
+    pub(crate) fn step(&mut self, apqn: Apqn, new: Option<Run>) {
         let failed = self.with_queue(apqn, |queue| {
             if let Some(run) = new {
                 queue.reset.start(run, apqn);
@@ -245,14 +227,13 @@ impl State {
     ) {
         let Some(guest) = guests.get(&id) else {
             let (mut tables, _) = self.tables.lock(held);
-            if let Ok(mdev) = tables.mdev_mut(id) {
-                mdev.stale = false;
+            if let Ok(mdev) = tables.refresh(id) {
                 mdev.notify_guest_matrix();
             }
             return;
         };
 
-        let (kvm, mut held) = guest.kvm.lock(held);
+        let (kvm, mut held) = guest.kvm().lock(held);
         let change = {
             let (mut tables, _) = self.tables.lock(&mut held);
             tables.replug(id)
@@ -263,9 +244,7 @@ impl State {
 
         let (mut tables, _) = self.tables.lock(&mut held);
         if let Some((old, new)) = &change {
-            for queues in &old.queues_beyond(new) {
-                tables.start_resets(queues, false);
-            }
+            tables.start_resets(&old.queues_beyond(new), false);
             tables.notify_queues(old, new);
         }
         if let Ok(mdev) = tables.mdev_mut(id) {
@@ -284,22 +263,22 @@ impl State {
         guests: &Guests,
         held: &mut Held<'_, GuestsLevel>,
     ) {
+        let mut from = MdevId::FIRST;
+
         loop {
             let stale = {
-                let (tables, _) = self.tables.lock(held);
+                let (mut tables, _) = self.tables.lock(held);
                 self.look_after(&tables);
                 if tables.scanning {
                     return;
                 }
-                tables
-                    .mdevs
-                    .iter()
-                    .find_map(|(id, mdev)| mdev.stale.then_some(*id))
+                tables.first_stale(from)
             };
-            match stale {
-                Some(id) => self.commit(guests, id, held),
-                None => return,
-            }
+            let Some(id) = stale else {
+                return;
+            };
+            self.commit(guests, id, held);
+            from = id;
         }
     }
 
@@ -311,7 +290,7 @@ impl State {
         held: &mut Held<'_, Nothing>,
     ) -> Result {
         let kvm = dev.kvm().ok_or(EINVAL)?;
-        let handler = Arc::new(GuestHandler::new(self.clone(), id, dev), GFP_KERNEL)?;
+        let handler = GuestHandler::new(self.clone(), id, dev);
         // Before the guests are locked: another handler may be running, for as long as it likes.
         // Until there is a session, this one refuses everything.
         let hook = if kvm.has_crycb() {
@@ -322,11 +301,7 @@ impl State {
         let (mut guests, mut held) = self.guests.lock(held);
 
         if let Some(hook) = hook {
-            let guest = Guest {
-                kvm: kvm.into(),
-                hook,
-            };
-            guests.try_create_and_insert(id, guest, GFP_KERNEL)?;
+            guests.try_create_and_insert(id, hook, GFP_KERNEL)?;
         }
         {
             let (mut tables, _) = self.tables.lock(&mut held);
@@ -347,7 +322,7 @@ impl State {
 
             let guest = guests.remove(&id);
             if let Some(guest) = &guest {
-                let (kvm, _) = guest.kvm.lock(&mut held);
+                let (kvm, _) = guest.kvm().lock(&mut held);
                 kvm.set_masks(Mask::EMPTY, Mask::EMPTY, Mask::EMPTY);
             }
 
@@ -357,7 +332,7 @@ impl State {
                 .ok()
                 .and_then(|mdev| mdev.session.take());
             let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
-            tables.start_resets(&plugged.queues(), false);
+            tables.start_resets(&[plugged.queues()], false);
             tables.retry_broken(id);
             tables.notify_queues(&plugged, &Matrix::default());
             if let Ok(mdev) = tables.mdev_mut(id) {
@@ -415,7 +390,7 @@ impl State {
             let (mut tables, _) = self.tables.lock(held);
             let session = tables.mdev_mut(id)?.session.as_ref();
             let plugged = session.map_or(Matrix::default(), |s| s.plugged);
-            tables.start_resets(&plugged.queues(), true);
+            tables.start_resets(&[plugged.queues()], true);
             tables.retry_broken(id);
             self.look_after(&tables);
             plugged
@@ -605,6 +580,9 @@ impl Tables {
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
+        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
+            return;
+        }
         for (from, beyond) in [(old, new), (new, old)] {
             for queues in &from.queues_beyond(beyond) {
                 let mut watched = self.set(Set::Watched).walk(queues);
@@ -619,10 +597,10 @@ impl Tables {
 
     /// Tells whether a guest can have all of these queues.
     fn all_passable(&self, queues: &[Queues]) -> bool {
-        queues.iter().all(|q| {
+        queues.iter().filter(|q| !q.is_empty()).all(|q| {
             q.apm
                 .iter()
-                .all(|apid| q.aqm.is_subset(self.set(Set::Passable).row(apid)))
+                .all(|apid| q.aqm.is_subset(&self.set(Set::Passable).row(apid)))
         })
     }
 

@@ -225,9 +225,7 @@ impl Tables {
     fn check_plugged(&self, id: MdevId, apqn: Apqn) -> Result<(), Response> {
         self.mdev(id)
             .ok()
-            .and_then(|mdev| mdev.session.as_ref())
-            .filter(|session| session.plugged.contains(apqn))
-            .filter(|_| self.queues.get(apqn).is_some())
+            .filter(|mdev| mdev.has_plugged(apqn) && self.queues.get(apqn).is_some())
             .map(|_| ())
             .ok_or(Response::NOT_AVAILABLE)
     }

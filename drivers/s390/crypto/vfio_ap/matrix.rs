@@ -89,8 +89,8 @@ impl Matrix {
     /// missing on the right is zero. Returns [`EINVAL`] for anything else.
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let mut masks = text.split(|byte| *byte == b',').map(parse_mask);
-        let mut next = || masks.next().ok_or(EINVAL)?;
+        let mut masks = text.split(|byte| *byte == b',');
+        let mut next = || parse_mask(masks.next().ok_or(EINVAL)?);
         let matrix = Self {
             apm: next()?,
             aqm: next()?,
@@ -137,8 +137,8 @@ impl Matrix {
 
     /// Tells whether the machine can have all of the numbers.
     pub(crate) fn is_possible(&self, host: &ap::Config) -> bool {
-        self.apm.is_subset(Mask::up_to(host.max_apid))
-            && (self.aqm | self.adm).is_subset(Mask::up_to(host.max_apqi))
+        self.apm.is_subset(&Mask::up_to(host.max_apid))
+            && (self.aqm | self.adm).is_subset(&Mask::up_to(host.max_apqi))
     }
 
     /// Reads from the list of queues, the text of the attributes `matrix` and `guest_matrix`.
@@ -160,32 +160,34 @@ impl Matrix {
         }
 
         let per_adapter = domains.max(1);
-        let mut line = offset / width;
+        let line = offset / width;
+        let (mut apids, mut apqis) = (self.apm.iter(), self.aqm.iter());
+        for _ in 0..line / per_adapter {
+            apids.next();
+        }
+        for _ in 0..line % per_adapter {
+            apqis.next();
+        }
+        let (mut apid, mut apqi) = (apids.next(), apqis.next());
         let mut skip = offset % width;
-        let mut filled = 0;
-        let mut apids = self.apm.iter().skip(line / per_adapter);
-        'adapters: loop {
-            let apid = apids.next();
-            let mut apqis = self.aqm.iter().skip(line % per_adapter);
-            loop {
-                let apqi = apqis.next();
-                let mut text = [0; 8];
-                let text = Self::line(&mut text, apid, apqi);
-                let piece = &text[skip..];
-                let len = piece.len().min(end - offset - filled);
-                out[filled..filled + len].copy_from_slice(&piece[..len]);
-                filled += len;
-                skip = 0;
-                line += 1;
-                if filled == end - offset {
-                    break 'adapters;
-                }
-                if line % per_adapter == 0 {
-                    break;
-                }
+        let mut left = &mut out[..end - offset];
+        while !left.is_empty() {
+            let mut text = [0; 8];
+            let piece = &Self::line(&mut text, apid, apqi)[skip..];
+            let len = piece.len().min(left.len());
+            let (filled, rest) = left.split_at_mut(len);
+            filled.copy_from_slice(&piece[..len]);
+            left = rest;
+            skip = 0;
+
+            apqi = apqis.next();
+            if apqi.is_none() {
+                apid = apids.next();
+                apqis = self.aqm.iter();
+                apqi = apqis.next();
             }
         }
-        filled
+        end - offset
     }
 
     /// Writes one line of the list of queues.
@@ -207,20 +209,25 @@ impl Matrix {
     }
 }
 
+#[inline(never)]
 fn parse_mask(text: &[u8]) -> Result<Mask> {
-    let digits = text.strip_prefix(b"0x").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 64 {
+    const DIGITS: usize = 16;
+
+    let mut digits = text.strip_prefix(b"0x").unwrap_or(text);
+    if digits.is_empty() || digits.len() > Mask::WORDS * DIGITS {
         return Err(EINVAL);
     }
 
     let mut words = [0; Mask::WORDS];
-    for (word, digits) in words.iter_mut().zip(digits.chunks(16)) {
-        let mut value = 0;
-        for digit in digits {
+    for word in &mut words {
+        let (first, rest) = digits.split_at(digits.len().min(DIGITS));
+        for digit in first {
             let digit = char::from(*digit).to_digit(16).ok_or(EINVAL)?;
-            value = value << 4 | u64::from(digit);
+            *word = *word << 4 | u64::from(digit);
         }
-        *word = value << (4 * (16 - digits.len()));
+        // CAST: At most 64.
+        *word = word.unbounded_shl(4 * (DIGITS - first.len()) as u32);
+        digits = rest;
     }
     Ok(Mask::from_words(words))
 }

@@ -2,10 +2,10 @@
 
 //! Resetting a queue, and what is known of whether it is clean.
 //!
-//! A queue that leaves a guest, or that was just bound, may hold keys of its former user. It is
-//! clean only when a reset that was asked for here has ended; only then does it enter a guest. The
-//! machine below is stepped by whoever waits for it and by a work item; it issues instructions but
-//! never waits, and it ends by itself after [`LIMIT`].
+//! A queue that leaves a guest, or that was just bound, may hold keys of its former user, so its
+//! reset is started at once. It is clean only when a reset that was asked for here has ended; only
+//! then does it enter a guest. The machine below is stepped by whoever waits for it and by a work
+//! item; it issues instructions but never waits, and it ends by itself after [`LIMIT`].
 
 use kernel::{
     ap::{
@@ -29,9 +29,7 @@ pub(crate) const LIMIT: Delta = Delta::from_millis(5000);
 pub(crate) enum Reset {
     /// Reset since it was last used.
     Clean,
-    /// To be reset, as soon as no guest can reach it any more.
-    Dirty,
-    /// Being reset.
+    /// To be reset, or being reset.
     Running(Run),
     /// The reset failed, with this response. The queue is kept from every guest.
     Failed(Response),
@@ -44,7 +42,8 @@ pub(crate) struct Run {
     accepted: bool,
     /// Whether the queue stays in its guest: a reset that the guest's user asked for.
     in_place: bool,
-    /// Whether the queue was clean before, and all who had waited for a reset had got it.
+    /// Whether the queue stays in its guest and was clean before, so that all who had waited for a
+    /// reset had got it.
     was_clean: bool,
     since: Instant<Monotonic>,
 }
@@ -114,7 +113,7 @@ impl Reset {
             }
         }
         *self = Self::Running(Run {
-            was_clean: matches!(self, Self::Clean),
+            was_clean: new.in_place && matches!(self, Self::Clean),
             ..new
         });
     }
@@ -212,7 +211,6 @@ mod tests {
         assert!(Reset::Clean.is_passable());
         assert!(Reset::Running(Run::new(true)).is_passable());
         assert!(!Reset::Running(Run::new(false)).is_passable());
-        assert!(!Reset::Dirty.is_passable());
         assert!(!Reset::Failed(Response::BUSY).is_passable());
     }
 }

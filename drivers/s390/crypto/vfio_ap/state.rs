@@ -33,7 +33,10 @@ use crate::{
         Queues, //
     },
     report,
-    reset::Reset,
+    reset::{
+        Reset,
+        Run, //
+    },
     table::Table, //
 };
 use core::{
@@ -89,6 +92,11 @@ kernel::lock_level! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MdevId(NonZero<u64>);
 
+impl MdevId {
+    /// The lowest one.
+    pub(crate) const FIRST: Self = Self(NonZero::<u64>::MIN);
+}
+
 /// A set of the bound queues of which something is so: nobody has to look for them.
 #[derive(Clone, Copy)]
 pub(crate) enum Set {
@@ -132,7 +140,7 @@ impl Queue {
     /// Computes the sets that the queue belongs to.
     fn sets(&self) -> u8 {
         let mut sets = match self.reset {
-            Reset::Clean | Reset::Dirty => 0,
+            Reset::Clean => 0,
             Reset::Running(_) => Set::Busy.bit(),
             Reset::Failed(_) => Set::Broken.bit(),
         };
@@ -202,7 +210,9 @@ pub(crate) struct Mdev {
     pub(crate) assigned: Matrix,
     /// What belongs to its user, while it is open.
     pub(crate) session: Option<Session>,
-    /// Whether a queue has become clean, or has broken, since the last commit.
+    /// What a guest gets of that, or would get.
+    pub(crate) effective: Matrix,
+    /// Whether that has to be computed anew, see [`Tables::refresh`].
     pub(crate) stale: bool,
     /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt in
     /// the tables that shows it.
@@ -210,6 +220,14 @@ pub(crate) struct Mdev {
 }
 
 impl Mdev {
+    /// Tells whether a guest has the queue through it.
+    #[inline(never)]
+    pub(crate) fn has_plugged(&self, apqn: Apqn) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.plugged.contains(apqn))
+    }
+
     /// Notes that a file is being read; its reader may poll it then.
     fn read(&mut self, file: File) {
         self.files[file as usize].read(&self.dev, file.name());
@@ -245,6 +263,7 @@ impl Edit {
     /// Returns what `old` becomes.
     ///
     /// Returns [`ENODEV`] for a number that the machine cannot have.
+    #[inline(never)]
     fn apply(&self, host: &ap::Config, old: &Matrix) -> Result<Matrix> {
         let mut new = *old;
 
@@ -348,35 +367,48 @@ impl Tables {
         Some(ret)
     }
 
-    /// Takes a queue out of the table, and out of the sets.
-    fn remove_queue(&mut self, apqn: Apqn) -> Option<KBox<Queue>> {
-        let queue = self.queues.remove(apqn)?;
-
-        self.move_queue(apqn, queue.owner, queue.sets, 0);
-        Some(queue)
+    /// Takes a queue that is being unbound, as its owner knows, out of the table and of the sets.
+    #[inline(never)]
+    fn remove_queue(&mut self, apqn: Apqn) {
+        if let Some(queue) = self.queues.remove(apqn) {
+            self.change_sets(apqn, queue.sets, 0);
+            report::unbound(&self.limit, apqn, &queue.reset);
+        }
     }
 
-    /// Moves a queue from the sets that it was in to those that it is in now, and notes whether its
-    /// owner has to be looked at again.
-    fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: u8, new: u8) {
-        for (n, set) in self.sets.iter_mut().enumerate() {
-            if (old ^ new) >> n & 1 != 0 {
-                set.set(apqn, new >> n & 1 != 0);
-            }
+    /// Tells whether nothing has to be waited for before a queue can go that no guest has.
+    fn is_idle(&self, apqn: Apqn) -> bool {
+        !self.set(Set::Busy).contains(apqn) && !self.set(Set::Armed).contains(apqn)
+    }
+
+    /// Moves a queue from the sets that it was in to those that it is in now.
+    #[inline(never)]
+    fn change_sets(&mut self, apqn: Apqn, old: u8, new: u8) {
+        let mut changed = old ^ new;
+
+        while changed != 0 {
+            let n = changed.trailing_zeros();
+            self.sets[n as usize].set(apqn, new >> n & 1 != 0);
+            changed &= changed - 1;
         }
+    }
+
+    /// Does so, and notes whether the queue's owner has to be looked at again.
+    #[inline(never)]
+    fn move_queue(&mut self, apqn: Apqn, owner: Option<MdevId>, old: u8, new: u8) {
+        self.change_sets(apqn, old, new);
         let visible = Set::Passable.bit() | Set::Broken.bit();
-        if (old ^ new) & visible == 0 {
+        let host = self.host.aqm;
+        // What the host does not have is left out for that reason alone.
+        if (old ^ new) & visible == 0 || !host.contains(apqn.apqi) {
             return;
         }
         let mut with_queue = self.set(Set::Passable).row(apqn.apid);
         with_queue.insert(apqn.apqi);
-        let host = self.host.aqm;
         if let Some(Ok(mdev)) = owner.map(|id| self.mdev_mut(id)) {
             // A guest gets an adapter as a whole: does it depend on this queue?
-            let aqm = mdev.assigned.aqm & host;
             if (old ^ new) & Set::Passable.bit() != 0
-                && aqm.contains(apqn.apqi)
-                && aqm.is_subset(with_queue)
+                && (mdev.assigned.aqm & host).is_subset(&with_queue)
             {
                 mdev.stale = true;
             }
@@ -384,27 +416,56 @@ impl Tables {
         }
     }
 
+    /// Returns the mediated device that a bound queue is assigned to.
+    fn owner(&self, apqn: Apqn) -> Option<(MdevId, &Mdev)> {
+        let id = self.queues.get(apqn)?.owner?;
+
+        Some((id, self.mdev(id).ok()?))
+    }
+
     /// Tells those who poll why the guest does not get a queue: it comes, or goes.
     fn notify_filtered(&self, apqn: Apqn) {
-        let owner = self.queues.get(apqn).and_then(|queue| queue.owner);
-
-        if let Some(Ok(mdev)) = owner.map(|id| self.mdev(id)) {
+        if let Some((_, mdev)) = self.owner(apqn) {
             mdev.notify(&[File::Filtered]);
         }
     }
 
-    /// Finds the mediated device whose guest has the queue.
-    fn user(&self, apqn: Apqn) -> Option<MdevId> {
-        let id = self.queues.get(apqn)?.owner?;
-        let session = self.mdev(id).ok()?.session.as_ref()?;
+    /// Brings up to date what a guest of the mediated device gets, and returns the device.
+    ///
+    /// Whoever changes what that depends on sets `stale`: what is assigned, what the host has, and
+    /// which queues are fit to be passed on.
+    #[inline(never)]
+    pub(crate) fn refresh(&mut self, id: MdevId) -> Result<&mut Mdev> {
+        let mdev = self.mdevs.get_mut(&id).ok_or(ENODEV)?;
 
-        session.plugged.contains(apqn).then_some(id)
+        if replace(&mut mdev.stale, false) {
+            let fit = &self.sets[Set::Passable as usize];
+            mdev.effective = filter::effective(&mdev.assigned, &Matrix::from(&self.host), fit);
+        }
+        Ok(mdev)
     }
 
-    /// Computes what a guest of the mediated device gets.
-    #[inline(never)]
-    pub(crate) fn effective(&self, assigned: &Matrix) -> Matrix {
-        filter::effective(assigned, &Matrix::from(&self.host), self.set(Set::Passable))
+    /// Returns the first mediated device from `from` on that has to be brought up to date.
+    pub(crate) fn first_stale(&mut self, from: MdevId) -> Option<MdevId> {
+        let mut cursor = self.mdevs.cursor_lower_bound_mut(&from);
+
+        while let Some(at) = cursor {
+            let (id, mdev) = at.current();
+            if mdev.stale {
+                return Some(*id);
+            }
+            cursor = at.move_next();
+        }
+        None
+    }
+
+    /// Changes what the host has, which may concern all guests.
+    fn set_host(&mut self, host: ap::Config) {
+        if replace(&mut self.host, host) != host {
+            for (_, mdev) in self.mdevs.iter_mut() {
+                mdev.stale = true;
+            }
+        }
     }
 
     /// Refuses queues that mediated devices other than `id` have, calling `conflict` with each such
@@ -468,6 +529,7 @@ impl Tables {
             self.set_owner(queues, Some(id));
         }
         let mdev = self.mdev_mut(id)?;
+        mdev.stale = true;
         mdev.notify_assigned();
         Ok(())
     }
@@ -479,7 +541,7 @@ impl Tables {
         };
         let mut broken = self.set(Set::Broken).walk(&mdev.assigned.queues());
         while let Some(apqn) = broken.next(self.set(Set::Broken)) {
-            self.start_resets(&Queues::one(apqn), false);
+            self.start_reset(apqn);
         }
     }
 
@@ -577,13 +639,13 @@ impl State {
                 status_file: AttributeFile::new(),
                 owner_file: AttributeFile::new(),
                 owner: tables.find_owner(apqn),
-                reset: Reset::Dirty,
+                reset: Reset::Running(Run::new(false)),
                 unbinding: false,
                 interrupt: None,
             };
             tables.queues.insert(apqn, queue)?;
             tables.notify_filtered(apqn);
-            tables.start_resets(&Queues::one(apqn), false);
+            tables.step(apqn, None);
         }
         self.commit_stale(&guests, &mut held);
         Ok(())
@@ -591,26 +653,41 @@ impl State {
 
     /// A queue is about to be unbound from this driver. It leaves its guest and is reset.
     pub(crate) fn unbind_queue(self: &Arc<Self>, apqn: Apqn, held: &mut Held<'_, Nothing>) {
-        let queue = Queues::one(apqn);
-
         {
             let (guests, mut held) = self.guests.lock(held);
-            let user = {
+            let (user, stale, gone) = {
                 let (mut tables, _) = self.tables.lock(&mut held);
                 let known = tables.with_queue(apqn, |queue| replace(&mut queue.unbinding, true));
-                tables.notify_filtered(apqn);
-                let user = tables.user(apqn);
+                // What the host has lost has left its guest, and its reset was asked for then.
+                let in_host = Matrix::from(&tables.host).contains(apqn);
+                let owner = if in_host { tables.owner(apqn) } else { None };
+                let (user, stale) = owner.map_or((None, false), |(id, mdev)| {
+                    mdev.notify(&[File::Filtered]);
+                    (mdev.has_plugged(apqn).then_some(id), mdev.stale)
+                });
                 // If this was known, `leave_queues()` has reset the queue.
-                if user.is_none() && known == Some(false) {
-                    tables.start_resets(&queue, false);
+                if in_host && user.is_none() && known == Some(false) {
+                    tables.start_reset(apqn);
                 }
-                user
+                // Mostly, there is nothing to wait for.
+                let gone = user.is_none() && tables.is_idle(apqn);
+                if gone {
+                    tables.remove_queue(apqn);
+                }
+                (user, stale, gone)
             };
             // The guest gives up the queue, which is reset then.
             if let Some(id) = user {
                 self.commit(&guests, id, &mut held);
+            } else if stale {
+                self.commit_stale(&guests, &mut held);
+            }
+            if gone {
+                return;
             }
         }
+
+        let queue = Queues::one(apqn);
         self.wait_for_resets(&[queue], held);
         self.give_back(&queue, None, TRIES, held, &mut |_, interrupt, last| {
             if last {
@@ -621,9 +698,7 @@ impl State {
         });
 
         let (mut tables, _) = self.tables.lock(held);
-        if let Some(queue) = tables.remove_queue(apqn) {
-            report::unbound(&tables.limit, apqn, &queue.reset);
-        }
+        tables.remove_queue(apqn);
     }
 
     /// All queues are about to be unbound from this driver, and there is no mediated device any
@@ -635,7 +710,7 @@ impl State {
             while let Some(apqn) = bound.next(tables.queues.present()) {
                 tables.with_queue(apqn, |queue| queue.unbinding = true);
             }
-            tables.start_resets(&Queues::ALL, false);
+            tables.start_resets(&[Queues::ALL], false);
         }
         self.wait_for_resets(&[Queues::ALL], held);
     }
@@ -649,17 +724,12 @@ impl State {
         held: &mut Held<'_, Nothing>,
     ) -> Status {
         let (mut tables, _) = self.tables.lock(held);
-        let owner = tables.with_queue(apqn, |queue| {
-            queue.status_file.read(dev, name);
-            queue.owner
-        });
+        tables.with_queue(apqn, |queue| queue.status_file.read(dev, name));
 
-        if owner.flatten().is_none() {
-            Status::Unassigned
-        } else if tables.user(apqn).is_some() {
-            Status::InUse
-        } else {
-            Status::Assigned
+        match tables.owner(apqn) {
+            None => Status::Unassigned,
+            Some((_, mdev)) if mdev.has_plugged(apqn) => Status::InUse,
+            Some(_) => Status::Assigned,
         }
     }
 
@@ -678,6 +748,7 @@ impl State {
             files: Default::default(),
             limit: report::new_limit()?,
             assigned: Matrix::default(),
+            effective: Matrix::default(),
             session: None,
             stale: false,
             loose: 0,
@@ -724,13 +795,10 @@ impl State {
         let mdev = tables.mdev_mut(id)?;
 
         mdev.read(file);
-        match &mdev.session {
-            Some(session) => Ok(session.plugged),
-            None => {
-                let assigned = mdev.assigned;
-                Ok(tables.effective(&assigned))
-            }
-        }
+        Ok(match &mdev.session {
+            Some(session) => session.plugged,
+            None => mdev.effective,
+        })
     }
 
     /// Returns the name of the mediated device that a queue is assigned to, for the attribute
@@ -872,7 +940,7 @@ impl State {
         let (mut tables, _) = self.tables.lock(&mut held);
 
         if let Ok(host) = ap::Config::query() {
-            tables.host = host;
+            tables.set_host(host);
         }
     }
 
@@ -884,14 +952,13 @@ impl State {
         {
             let (mut tables, _) = self.tables.lock(&mut held);
             let old = tables.host;
-            tables.host = ap::Config {
+            tables.set_host(ap::Config {
                 apm: new.apm & old.apm,
                 aqm: new.aqm & old.aqm,
                 adm: new.adm & old.adm,
                 ..new
-            };
+            });
             tables.scanning = false;
-            tables.set_all_stale();
         }
         self.commit_stale(&guests, &mut held);
 
@@ -909,23 +976,16 @@ impl State {
         // The queues that came are still being reset; see `wait_for_added()`. Others are not waited
         // for: the AP bus would stand still meanwhile.
         let came = Matrix::from(&new).queues_beyond(&Matrix::from(&old));
-        self.wait_for_resets(&came, held);
+        if !came.iter().all(Queues::is_empty) {
+            self.wait_for_resets(&came, held);
+        }
 
         let (guests, mut held) = self.guests.lock(held);
         {
             let (mut tables, _) = self.tables.lock(&mut held);
-            tables.host = new;
+            tables.set_host(new);
             tables.scanning = false;
-            tables.set_all_stale();
         }
         self.commit_stale(&guests, &mut held);
-    }
-}
-
-impl Tables {
-    fn set_all_stale(&mut self) {
-        for (_, mdev) in self.mdevs.iter_mut() {
-            mdev.stale = true;
-        }
     }
 }
