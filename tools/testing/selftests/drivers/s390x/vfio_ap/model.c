@@ -82,6 +82,21 @@ static int count(struct ap_mask a)
 	return n;
 }
 
+/* The first number in @a from @id on; AP_IDS if there is none. */
+static int next_id(struct ap_mask a, int id)
+{
+	for (; id < AP_IDS; id = (id | 63) + 1) {
+		unsigned long rest = a.word[id / 64] << id % 64;
+
+		if (rest)
+			return id + __builtin_clzl(rest);
+	}
+	return AP_IDS;
+}
+
+#define for_each_id(id, mask)							\
+	for (int id = next_id(mask, 0); id < AP_IDS; id = next_id(mask, id + 1))
+
 /* The machine */
 
 void model_init(void)
@@ -214,14 +229,10 @@ static void effective(const struct model *m, struct model_mdev *mdev)
 			  and(mdev->aqm, host_aqm(m));
 	mdev->guest_adm = and(mdev->adm, host_aqm(m));
 	mdev->guest_apm = and(mdev->apm, host_apm(m));
-	for (int a = 0; a < AP_IDS; a++) {
-		if (!mask_test(&mdev->guest_apm, a))
-			continue;
-		for (int d = 0; d < AP_IDS; d++)
-			if (mask_test(&mdev->guest_aqm, d) && !is_bound(m, a, d) &&
-			    !wrong("unbound queues are passed on"))
+	for_each_id(a, mdev->guest_apm)
+		for_each_id(d, mdev->guest_aqm)
+			if (!is_bound(m, a, d) && !wrong("unbound queues are passed on"))
 				mask_clear(&mdev->guest_apm, a);
-	}
 	if (mdev->open && mdev->life == MDEV_GOING &&
 	    !wrong("a device that was asked for keeps its queues")) {
 		mdev->guest_apm = (struct ap_mask){};
@@ -496,14 +507,10 @@ static int check(const struct model *m, int mdev, struct ap_mask apm, struct ap_
 {
 	bool hosts = false, shared = false, new_only = !m->c;
 
-	for (int a = 0; a < AP_IDS; a++) {
-		if (!mask_test(&apm, a))
-			continue;
-		for (int d = 0; d < AP_IDS; d++) {
+	for_each_id(a, apm) {
+		for_each_id(d, aqm) {
 			int owner;
 
-			if (!mask_test(&aqm, d))
-				continue;
 			/* M8: the C driver looks at what was there, too. */
 			if (new_only && mask_test(&old->apm, a) && mask_test(&old->aqm, d))
 				continue;
@@ -950,25 +957,16 @@ static void put_matrix(struct out *out, bool c, struct ap_mask apm, struct ap_ma
 {
 	size_t start = out->len;
 
-	for (int a = 0; a < AP_IDS; a++) {
-		if (!none(apm) && !mask_test(&apm, a))
-			continue;
-		for (int d = 0; d < AP_IDS; d++) {
-			if (!none(aqm) && !mask_test(&aqm, d))
-				continue;
-			if (none(apm) && none(aqm))
-				continue;
-			if (!none(apm))
-				put(out, "%02x", a);
-			put(out, ".");
-			if (!none(aqm))
-				put(out, "%04x", d);
-			put(out, "\n");
-			if (none(aqm))
-				break;
-		}
-		if (none(apm))
-			break;
+	if (none(aqm)) {
+		for_each_id(a, apm)
+			put(out, "%02x.\n", a);
+	} else if (none(apm)) {
+		for_each_id(d, aqm)
+			put(out, ".%04x\n", d);
+	} else {
+		for_each_id(a, apm)
+			for_each_id(d, aqm)
+				put(out, "%02x.%04x\n", a, d);
 	}
 	if (c && out->len - start > C_PAGE) {
 		out->len = start + C_PAGE;
@@ -978,9 +976,8 @@ static void put_matrix(struct out *out, bool c, struct ap_mask apm, struct ap_ma
 
 static void put_domains(struct out *out, struct ap_mask mask)
 {
-	for (int d = 0; d < AP_IDS; d++)
-		if (mask_test(&mask, d))
-			put(out, "%04x\n", d);
+	for_each_id(d, mask)
+		put(out, "%04x\n", d);
 }
 
 static void put_filtered(struct out *out, const struct model *m,
@@ -988,24 +985,20 @@ static void put_filtered(struct out *out, const struct model *m,
 {
 	struct ap_mask apm = host_apm(m), aqm = host_aqm(m);
 
-	for (int a = 0; a < AP_IDS; a++) {
-		if (!mask_test(&mdev->apm, a))
-			continue;
+	for_each_id(a, mdev->apm) {
 		if (!mask_test(&apm, a)) {
 			put(out, "%02x. not in host configuration\n", a);
 			continue;
 		}
-		for (int d = 0; d < AP_IDS; d++) {
-			if (mask_test(&mdev->aqm, d) && mask_test(&aqm, d) &&
-			    !is_bound(m, a, d)) {
+		for_each_id(d, and(mdev->aqm, aqm)) {
+			if (!is_bound(m, a, d)) {
 				put(out, "%02x.%04x not bound\n", a, d);
 				break;
 			}
 		}
 	}
-	for (int d = 0; d < AP_IDS; d++)
-		if (mask_test(&mdev->aqm, d) && !mask_test(&aqm, d))
-			put(out, ".%04x not in host configuration\n", d);
+	for_each_id(d, andnot(mdev->aqm, aqm))
+		put(out, ".%04x not in host configuration\n", d);
 }
 
 static void show_mdev(struct out *out, const struct model *m, int i)
