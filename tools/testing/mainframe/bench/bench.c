@@ -82,14 +82,17 @@ static const char * const watched[] = {
 	"__kthread_create_on_node",
 };
 
-/* What handles interrupts, and where in the lowcore the address is that they have hit. */
+/* Where Linux has its lowcore, with relocate_lowcore as scripts/machine has it. */
+#define LOWCORE		0x70000
+
+/* What handles interrupts, and where the address is that they have hit. */
 static const struct {
 	const char *name;
 	unsigned long old_address;
 } handlers[] = {
-	{ "ext_int_handler", 0x138 },
-	{ "mcck_int_handler", 0x168 },
-	{ "io_int_handler", 0x178 },
+	{ "ext_int_handler", LOWCORE + 0x138 },
+	{ "mcck_int_handler", LOWCORE + 0x168 },
+	{ "io_int_handler", LOWCORE + 0x178 },
 };
 
 /*

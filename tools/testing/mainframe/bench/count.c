@@ -132,7 +132,7 @@ static void look_for_interrupt(uint64_t address)
 		if (!old)
 			old = g_byte_array_new();
 		if (!qemu_plugin_read_memory_vaddr(interrupts[i].old_address, old, sizeof(uint64_t)))
-			return;
+			g_error("no lowcore where it is looked for");
 		memcpy(&address, old->data, sizeof(address));
 		current->interrupt = (struct end){ true, GUINT64_FROM_BE(address), reg(15) };
 		return;
