@@ -158,19 +158,13 @@ impl Tables {
     }
 
     /// Looks at one busy queue, or at one that starts `new`.
-    pub(crate) fn step(&mut self, apqn: Apqn, mut new: Option<Run>) {
+    pub(crate) fn step(&mut self, apqn: Apqn, new: Option<Run>) {
         let failed = self.with_queue(apqn, |queue| {
-            let (resetting, status) = loop {
-                if let Some(run) = new.take_if(|run| !queue.reset.serves_for(run)) {
-                    queue.reset.start(run);
-                }
-                let resetting = queue.reset.is_running();
-                let status = queue.reset.step(apqn);
-                // What served may have ended before `new` was asked for.
-                if new.is_none() || queue.reset.is_running() {
-                    break (resetting, status);
-                }
-            };
+            if let Some(run) = new {
+                queue.reset.start(run, apqn);
+            }
+            let resetting = queue.reset.is_running();
+            let status = queue.reset.step(apqn);
 
             if let Some(interrupt) = &mut queue.interrupt {
                 let in_use = status.is_some_and(|status| status.irq_enabled());

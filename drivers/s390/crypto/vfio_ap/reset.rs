@@ -103,18 +103,23 @@ impl Reset {
         )
     }
 
-    /// Tells whether the reset that is under way serves for another one, both in place: since it
-    /// began, hardware has refused whatever would have to be reset.
-    pub(crate) fn serves_for(&self, new: &Run) -> bool {
-        new.in_place && matches!(self, Self::Running(Run { in_place: true, .. }))
-    }
-
-    /// Starts a reset.
-    pub(crate) fn start(&mut self, new: Run) {
+    /// Starts a reset. One in place that is still under way serves for another one: since it began,
+    /// hardware has refused whatever would have to be reset.
+    pub(crate) fn start(&mut self, new: Run, apqn: Apqn) {
+        if new.in_place && self.is_in_place() {
+            self.step(apqn);
+            if self.is_in_place() {
+                return;
+            }
+        }
         *self = Self::Running(Run {
             was_clean: new.in_place && matches!(self, Self::Clean),
             ..new
         });
+    }
+
+    fn is_in_place(&self) -> bool {
+        matches!(self, Self::Running(Run { in_place: true, .. }))
     }
 
     /// Tells whether those have to wait for this who asked for a reset at `asked` or before. Not if
