@@ -161,7 +161,7 @@ impl Tables {
     pub(crate) fn step(&mut self, apqn: Apqn, new: Option<Run>) {
         let failed = self.with_queue(apqn, |queue| {
             if let Some(run) = new {
-                queue.reset.start(run, apqn);
+                queue.reset.start(run);
             }
             let resetting = queue.reset.is_running();
             let status = queue.reset.step(apqn);
@@ -390,6 +390,8 @@ impl State {
             let (mut tables, _) = self.tables.lock(held);
             let session = tables.mdev_mut(id)?.session.as_ref();
             let plugged = session.map_or(Matrix::default(), |s| s.plugged);
+            // A reset in place that has ended meanwhile does not serve for this one.
+            tables.step_all();
             tables.start_resets(&[plugged.queues()], true);
             tables.retry_broken(id);
             self.look_after(&tables);

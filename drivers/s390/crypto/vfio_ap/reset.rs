@@ -105,21 +105,13 @@ impl Reset {
 
     /// Starts a reset. One in place that is still under way serves for another one: since it began,
     /// hardware has refused whatever would have to be reset.
-    pub(crate) fn start(&mut self, new: Run, apqn: Apqn) {
-        if new.in_place && self.is_in_place() {
-            self.step(apqn);
-            if self.is_in_place() {
-                return;
-            }
-        }
-        *self = Self::Running(Run {
-            was_clean: new.in_place && matches!(self, Self::Clean),
-            ..new
-        });
-    }
-
-    fn is_in_place(&self) -> bool {
-        matches!(self, Self::Running(Run { in_place: true, .. }))
+    pub(crate) fn start(&mut self, new: Run) {
+        let was_clean = match self {
+            Self::Running(Run { in_place: true, .. }) if new.in_place => return,
+            Self::Clean => new.in_place,
+            _ => false,
+        };
+        *self = Self::Running(Run { was_clean, ..new });
     }
 
     /// Tells whether those have to wait for this who asked for a reset at `asked` or before. Not if
