@@ -88,7 +88,7 @@ impl Run {
         Self {
             accepted: false,
             in_place,
-            was_clean: false,
+            was_clean: in_place,
             since: Instant::now(),
         }
     }
@@ -105,13 +105,14 @@ impl Reset {
 
     /// Starts a reset. One in place that is still under way serves for another one: since it began,
     /// hardware has refused whatever would have to be reset.
-    pub(crate) fn start(&mut self, new: Run) {
-        let was_clean = match self {
-            Self::Running(Run { in_place: true, .. }) if new.in_place => return,
-            Self::Clean => new.in_place,
-            _ => false,
-        };
-        *self = Self::Running(Run { was_clean, ..new });
+    pub(crate) fn start(&mut self, mut new: Run) {
+        if new.in_place && !matches!(self, Self::Clean) {
+            if matches!(self, Self::Running(Run { in_place: true, .. })) {
+                return;
+            }
+            new.was_clean = false;
+        }
+        *self = Self::Running(new);
     }
 
     /// Tells whether those have to wait for this who asked for a reset at `asked` or before. Not if
