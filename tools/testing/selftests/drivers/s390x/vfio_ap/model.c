@@ -735,10 +735,10 @@ static int open_mdev(struct model *m, const struct op *op)
 	struct model_mdev *mdev = &m->mdev[op->arg[0]];
 	int vm = op->arg[1];
 
-	if (mdev->life != MDEV_THERE)
-		return -ENOENT;
 	if (mdev->open)
 		return -EBUSY;
+	if (mdev->life != MDEV_THERE)
+		return -ENOENT;
 	if (vm >= MODEL_VMS)
 		return -EINVAL;
 	for (int i = 0; i < MODEL_MDEVS; i++)
