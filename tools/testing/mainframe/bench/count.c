@@ -131,7 +131,8 @@ static void look_for_interrupt(uint64_t address)
 			continue;
 		if (!old)
 			old = g_byte_array_new();
-		if (!qemu_plugin_read_memory_vaddr(interrupts[i].old_address, old, sizeof(uint64_t)))
+		if (!qemu_plugin_read_memory_vaddr(interrupts[i].old_address, old,
+						   sizeof(uint64_t)))
 			g_error("no lowcore where it is looked for");
 		memcpy(&address, old->data, sizeof(address));
 		current->interrupt = (struct end){ true, GUINT64_FROM_BE(address), reg(15) };
