@@ -611,8 +611,7 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 
 /* The VMM ends without a word */
 
-#define CGROUPS		"/tmp/cgroups"
-#define SMALL_CGROUP	CGROUPS "/small"
+#define CGROUPS		"/tmp"
 
 /* What a hungry VMM takes after each round. */
 #define MEAL		(256UL << 10)
@@ -620,7 +619,7 @@ TEST_F_TIMEOUT(pair, queue_left_out_reaches_the_next_guest_disarmed, 120)
 struct victim {
 	const struct mdev *mdev;
 	bool cdev;
-	bool hungry;
+	const char *cgroup;	/* a small one, to fill; or NULL */
 	int card, dom;
 	int ready;
 };
@@ -630,7 +629,7 @@ static int run_until_killed(void *arg)
 	struct victim *victim = arg;
 	struct guest guest;
 
-	if (victim->hungry && file_write(SMALL_CGROUP "/cgroup.procs", "0"))
+	if (victim->cgroup && file_write(text("%s/cgroup.procs", victim->cgroup), "0"))
 		return 1;
 	if (guest_create(&guest) ||
 	    guest_attach(&guest, victim->mdev, victim->cdev) ||
@@ -647,7 +646,7 @@ static int run_until_killed(void *arg)
 			guest_rapq(&guest, victim->card, victim->dom);
 		else if (i % 5 == 3)
 			guest_irq_off(&guest, victim->card, victim->dom);
-		if (victim->hungry)
+		if (victim->cgroup)
 			mmap(NULL, MEAL, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	}
@@ -656,12 +655,12 @@ static int run_until_killed(void *arg)
 #define KILLS	10
 
 static void kill_guests(struct __test_metadata *_metadata,
-			struct pair_data *self, bool cdev, bool hungry)
+			struct pair_data *self, bool cdev, const char *cgroup)
 {
 	struct victim victim = {
 		.mdev = &self->mdev,
 		.cdev = cdev,
-		.hungry = hungry,
+		.cgroup = cgroup,
 		.card = self->card,
 		.dom = self->dom,
 	};
@@ -678,7 +677,7 @@ static void kill_guests(struct __test_metadata *_metadata,
 
 		pid = start_process(run_until_killed, &victim);
 		ASSERT_EQ(1, read(ready[0], &c, 1));
-		if (!hungry) {
+		if (!cgroup) {
 			usleep(rand() % 100000);
 			kill(pid, SIGKILL);
 		}
@@ -702,29 +701,31 @@ static void kill_guests(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(pair, killed_by_group, 240)
 {
-	kill_guests(_metadata, self, false, false);
+	kill_guests(_metadata, self, false, NULL);
 }
 
 TEST_F_TIMEOUT(pair, killed_by_cdev, 240)
 {
-	kill_guests(_metadata, self, true, false);
+	kill_guests(_metadata, self, true, NULL);
 }
 
 static void starve_guests(struct __test_metadata *_metadata,
 			  struct pair_data *self, bool cdev)
 {
-	ASSERT_EQ(0, mkdir(CGROUPS, 0700));
+	const char *cgroup = text(CGROUPS "/%d", getpid());
+
+	/* For this process alone, and by its number: a failure is in nobody's way. */
+	ASSERT_EQ(0, unshare(CLONE_NEWNS));
+	ASSERT_EQ(0, mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
 	ASSERT_EQ(0, file_write(CGROUPS "/cgroup.subtree_control", "+memory"));
-	ASSERT_EQ(0, mkdir(SMALL_CGROUP, 0700));
-	ASSERT_EQ(0, file_write(SMALL_CGROUP "/memory.max", "6M"));
-	kill_guests(_metadata, self, cdev, true);
+	ASSERT_EQ(0, mkdir(cgroup, 0700));
+	ASSERT_EQ(0, file_write(text("%s/memory.max", cgroup), "6M"));
+	kill_guests(_metadata, self, cdev, cgroup);
 	/* They ended for that reason and no other. */
-	EXPECT_NE(NULL, strstr(file_text(SMALL_CGROUP "/memory.events"),
+	EXPECT_NE(NULL, strstr(file_text(text("%s/memory.events", cgroup)),
 			       text("oom_kill %d\n", KILLS)));
-	EXPECT_EQ(0, rmdir(SMALL_CGROUP));
-	EXPECT_EQ(0, umount(CGROUPS));
-	EXPECT_EQ(0, rmdir(CGROUPS));
+	EXPECT_EQ(0, rmdir(cgroup));
 }
 
 TEST_F_TIMEOUT(pair, out_of_memory_by_group, 240)

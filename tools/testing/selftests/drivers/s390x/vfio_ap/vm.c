@@ -175,14 +175,11 @@ int vdev_ioctl(const struct vdev *vdev, unsigned long request, void *arg)
 	return ret < 0 ? -errno : ret;
 }
 
-int vdev_set_eventfd(const struct vdev *vdev, unsigned int index, int fd)
+struct vdev_irq_set vdev_irq_set(unsigned int index, int fd)
 {
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} irqs = {
+	return (struct vdev_irq_set){
 		.set = {
-			.argsz = sizeof(irqs),
+			.argsz = sizeof(struct vdev_irq_set),
 			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
 				 VFIO_IRQ_SET_ACTION_TRIGGER,
 			.index = index,
@@ -190,8 +187,13 @@ int vdev_set_eventfd(const struct vdev *vdev, unsigned int index, int fd)
 		},
 		.fd = fd,
 	};
+}
 
-	return vdev_ioctl(vdev, VFIO_DEVICE_SET_IRQS, &irqs);
+int vdev_set_eventfd(const struct vdev *vdev, unsigned int index, int fd)
+{
+	struct vdev_irq_set set = vdev_irq_set(index, fd);
+
+	return vdev_ioctl(vdev, VFIO_DEVICE_SET_IRQS, &set);
 }
 
 int eventfd_new(void)

@@ -7,6 +7,8 @@
 #ifndef VFIO_AP_SELFTEST_VM_H
 #define VFIO_AP_SELFTEST_VM_H
 
+#include <linux/vfio.h>
+
 #include "ap.h"
 
 struct vm {
@@ -42,6 +44,14 @@ int vdev_open(struct vdev *vdev, const struct mdev *mdev, bool cdev,
 void vdev_close(struct vdev *vdev);
 
 int vdev_ioctl(const struct vdev *vdev, unsigned long request, void *arg);
+
+/* What VFIO_DEVICE_SET_IRQS takes, to have @fd told; and that ioctl. */
+struct vdev_irq_set {
+	struct vfio_irq_set set;
+	int fd;
+};
+
+struct vdev_irq_set vdev_irq_set(unsigned int index, int fd);
 int vdev_set_eventfd(const struct vdev *vdev, unsigned int index, int fd);
 
 /* Eventfds: how often signalled since it was last asked for. */
