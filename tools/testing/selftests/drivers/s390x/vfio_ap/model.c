@@ -94,9 +94,6 @@ static int next_id(struct ap_mask a, int id)
 	return AP_IDS;
 }
 
-#define for_each_id(id, mask)							\
-	for (int id = next_id(mask, 0); id < AP_IDS; id = next_id(mask, id + 1))
-
 /* The machine */
 
 void model_init(void)
@@ -225,12 +222,16 @@ static int owner_of(const struct model *m, int card_id, int dom_id)
 
 static void effective(const struct model *m, struct model_mdev *mdev)
 {
+	struct ap_mask apm, aqm;
+
 	mdev->guest_aqm = wrong("removed domains stay") ? mdev->aqm :
 			  and(mdev->aqm, host_aqm(m));
 	mdev->guest_adm = and(mdev->adm, host_aqm(m));
 	mdev->guest_apm = and(mdev->apm, host_apm(m));
-	for_each_id(a, mdev->guest_apm)
-		for_each_id(d, mdev->guest_aqm)
+	apm = mdev->guest_apm;
+	aqm = mdev->guest_aqm;
+	for (int a = next_id(apm, 0); a < AP_IDS; a = next_id(apm, a + 1))
+		for (int d = next_id(aqm, 0); d < AP_IDS; d = next_id(aqm, d + 1))
 			if (!is_bound(m, a, d) && !wrong("unbound queues are passed on"))
 				mask_clear(&mdev->guest_apm, a);
 	if (mdev->open && mdev->life == MDEV_GOING &&
@@ -507,8 +508,8 @@ static int check(const struct model *m, int mdev, struct ap_mask apm, struct ap_
 {
 	bool hosts = false, shared = false, new_only = !m->c;
 
-	for_each_id(a, apm) {
-		for_each_id(d, aqm) {
+	for (int a = next_id(apm, 0); a < AP_IDS; a = next_id(apm, a + 1)) {
+		for (int d = next_id(aqm, 0); d < AP_IDS; d = next_id(aqm, d + 1)) {
 			int owner;
 
 			/* M8: the C driver looks at what was there, too. */
@@ -958,14 +959,14 @@ static void put_matrix(struct out *out, bool c, struct ap_mask apm, struct ap_ma
 	size_t start = out->len;
 
 	if (none(aqm)) {
-		for_each_id(a, apm)
+		for (int a = next_id(apm, 0); a < AP_IDS; a = next_id(apm, a + 1))
 			put(out, "%02x.\n", a);
 	} else if (none(apm)) {
-		for_each_id(d, aqm)
+		for (int d = next_id(aqm, 0); d < AP_IDS; d = next_id(aqm, d + 1))
 			put(out, ".%04x\n", d);
 	} else {
-		for_each_id(a, apm)
-			for_each_id(d, aqm)
+		for (int a = next_id(apm, 0); a < AP_IDS; a = next_id(apm, a + 1))
+			for (int d = next_id(aqm, 0); d < AP_IDS; d = next_id(aqm, d + 1))
 				put(out, "%02x.%04x\n", a, d);
 	}
 	if (c && out->len - start > C_PAGE) {
@@ -976,7 +977,7 @@ static void put_matrix(struct out *out, bool c, struct ap_mask apm, struct ap_ma
 
 static void put_domains(struct out *out, struct ap_mask mask)
 {
-	for_each_id(d, mask)
+	for (int d = next_id(mask, 0); d < AP_IDS; d = next_id(mask, d + 1))
 		put(out, "%04x\n", d);
 }
 
@@ -984,20 +985,21 @@ static void put_filtered(struct out *out, const struct model *m,
 			 const struct model_mdev *mdev)
 {
 	struct ap_mask apm = host_apm(m), aqm = host_aqm(m);
+	struct ap_mask doms = and(mdev->aqm, aqm), gone = andnot(mdev->aqm, aqm);
 
-	for_each_id(a, mdev->apm) {
+	for (int a = next_id(mdev->apm, 0); a < AP_IDS; a = next_id(mdev->apm, a + 1)) {
 		if (!mask_test(&apm, a)) {
 			put(out, "%02x. not in host configuration\n", a);
 			continue;
 		}
-		for_each_id(d, and(mdev->aqm, aqm)) {
+		for (int d = next_id(doms, 0); d < AP_IDS; d = next_id(doms, d + 1)) {
 			if (!is_bound(m, a, d)) {
 				put(out, "%02x.%04x not bound\n", a, d);
 				break;
 			}
 		}
 	}
-	for_each_id(d, andnot(mdev->aqm, aqm))
+	for (int d = next_id(gone, 0); d < AP_IDS; d = next_id(gone, d + 1))
 		put(out, ".%04x not in host configuration\n", d);
 }
 
