@@ -109,13 +109,6 @@ impl Kvm {
         unsafe { &*kvm.cast() }
     }
 
-    /// Tells whether the VM has a CRYCB, that is, whether its guest can have AP queues.
-    #[inline]
-    pub fn has_crycb(&self) -> bool {
-        // SAFETY: By the type invariant, the VM is valid; `crycbd` is set when the VM is made.
-        unsafe { (*self.0.get()).arch.crypto.crycbd != 0 }
-    }
-
     /// Returns the adapters and the domains that the VM's CRYCB has room for, if those are not all.
     #[inline]
     pub fn crycb_room(&self) -> Option<(ap::Mask, ap::Mask)> {
@@ -152,13 +145,12 @@ pub struct KvmGuard<'a> {
 
 impl KvmGuard<'_> {
     /// Sets the guest's adapters, domains and control domains. Stops all vCPUs for it.
-    ///
-    /// The VM must have a CRYCB.
     #[inline]
     pub fn set_masks(&self, apm: ap::Mask, aqm: ap::Mask, adm: ap::Mask) {
         let (mut apm, mut aqm, mut adm) = (apm.words(), aqm.words(), adm.words());
 
         // SAFETY: `kvm->lock` is held; the masks have 256 bits and are only read.
+        // `kvm_s390_crypto_init()` has given the VM the CRYCB that they are written to.
         unsafe {
             bindings::kvm_arch_crypto_set_masks(
                 self.kvm.0.get(),
@@ -306,16 +298,18 @@ impl Vcpu {
     }
 
     /// Returns a general register of the guest.
+    ///
+    /// The VMM can change it at any time: what was checked must not be read again.
     #[inline]
     pub fn gpr(&self, number: usize) -> u64 {
         // SAFETY: By the type invariant, the vCPU is valid; its registers are in its run structure
-        // as long as it is intercepted.
-        unsafe { (*(*self.0.get()).run).s.regs.gprs[number] }
+        // as long as it is intercepted. That is mapped by user space, hence the volatile access.
+        unsafe { (&raw const (*(*self.0.get()).run).s.regs.gprs[number]).read_volatile() }
     }
 
     fn set_gpr(&self, number: usize, value: u64) {
-        // SAFETY: As in `gpr()`; only the current thread accesses the registers.
-        unsafe { (*(*self.0.get()).run).s.regs.gprs[number] = value };
+        // SAFETY: As in `gpr()`.
+        unsafe { (&raw mut (*(*self.0.get()).run).s.regs.gprs[number]).write_volatile(value) };
     }
 
     /// Tells whether adapter interrupts can go to the guest without KVM's help (ECA.AIV).
