@@ -122,7 +122,7 @@ pub trait Operations: Sized + 'static {
 ///
 /// # Invariants
 ///
-/// - `vdev` was initialised by VFIO, which owns the memory.
+/// - `vdev` was initialised by VFIO, which owns the memory; a reference to `vdev.dev` goes with it.
 /// - `data` is NULL or comes from `Arc::<T::Data>::into_foreign()`, and does not change once the
 ///   device is registered.
 #[repr(C)]
@@ -169,7 +169,7 @@ impl<T: Operations> Device<T> {
 
     /// Returns the device that was registered.
     pub fn device(&self) -> &device::Device {
-        // SAFETY: By the type invariant, VFIO has set `dev` to a device that outlives `self`.
+        // SAFETY: By the type invariant, `dev` is referenced until `self` is released.
         unsafe { device::Device::from_raw((*self.vdev.get()).dev) }
     }
 
@@ -223,10 +223,13 @@ impl<T: Operations> Device<T> {
 
     extern "C" fn release_callback(vdev: *mut bindings::vfio_device) {
         // SAFETY: VFIO releases a device that it has initialised for `Self`.
-        let data = unsafe { *Self::from_raw(vdev).data.get() };
+        let this = unsafe { Self::from_raw(vdev) };
 
         // SAFETY: By the type invariant; nobody uses the device any more.
-        drop(unsafe { Arc::<T::Data>::try_from_foreign(data) });
+        unsafe {
+            drop(Arc::<T::Data>::try_from_foreign(*this.data.get()));
+            <device::Device as AlwaysRefCounted>::dec_ref(this.device().into());
+        }
     }
 
     extern "C" fn open_callback(vdev: *mut bindings::vfio_device) -> c_int {
@@ -380,9 +383,9 @@ unsafe impl<T: Operations> Send for Registration<T> {}
 unsafe impl<T: Operations> Sync for Registration<T> {}
 
 impl<T: Operations> Registration<T> {
-    /// Registers a device for `dev`, which must stay bound until this is dropped.
+    /// Registers a device for `parent`, which must stay bound until this is dropped.
     pub fn new_emulated(
-        dev: &device::Device<device::Core<'_>>,
+        parent: &device::Device<device::Core<'_>>,
         data: Arc<T::Data>,
     ) -> Result<Self> {
         // SAFETY: The operations are static, and the size is that of a structure which starts with
@@ -390,13 +393,15 @@ impl<T: Operations> Registration<T> {
         let vdev = from_err_ptr(unsafe {
             bindings::_vfio_alloc_device(
                 core::mem::size_of::<Device<T>>(),
-                dev.as_raw(),
+                parent.as_raw(),
                 Device::<T>::OPS,
             )
         })?;
         let dev = NonNull::new(vdev.cast::<Device<T>>()).ok_or(ENOMEM)?;
 
-        // INVARIANT: VFIO has zeroed `data`; it is set before the device is registered.
+        // INVARIANT: VFIO has zeroed `data`; it is set before the device is registered. The
+        // reference to the parent is given back in `release_callback()`.
+        parent.inc_ref();
         // SAFETY: Nobody else knows of the device yet.
         unsafe { *(*dev.as_ptr()).data.get() = data.into_foreign() };
 
