@@ -99,11 +99,14 @@ impl<T: vfio::Operations> GuestInterrupt<T> {
     /// Looks whether the interrupts are off by now.
     pub fn poll(&mut self) {
         let status = self.apqn.test();
+        let response = status.response();
+        // With others, the rest of the status need not mean anything.
+        let shown = matches!(response, Response::NORMAL | Response::RESET_IN_PROGRESS);
 
-        if self.state == State::Disarming && !status.irq_enabled() {
+        if self.state == State::Disarming && shown && !status.irq_enabled() {
             self.state = State::Off;
         }
-        self.note(status.response());
+        self.note(response);
     }
 
     /// A queue that is not there, or whose adapter is off, writes no more.
