@@ -8,7 +8,6 @@
 
 use crate::{
     interrupt::{
-        Chain,
         GuestHandler,
         Interrupt, //
     },
@@ -16,7 +15,10 @@ use crate::{
         Matrix,
         Queues, //
     },
-    mdev::VfioDevice,
+    mdev::{
+        VfioDevice,
+        VfioUser, //
+    },
     report,
     reset::{
         Reset,
@@ -75,6 +77,7 @@ pub(crate) enum Event {
 
 /// What belongs to the user of a mediated device, from open to close.
 pub(crate) struct Session {
+    pub(crate) user: Arc<VfioUser>,
     /// What is plugged into the guest.
     pub(crate) plugged: Matrix,
     /// The adapters and domains that the guest's CRYCB has room for, if those are not all.
@@ -86,8 +89,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new(room: Option<(Mask, Mask)>) -> Self {
+    fn new(user: Arc<VfioUser>, room: Option<(Mask, Mask)>) -> Self {
         Self {
+            user,
             plugged: Matrix::default(),
             room: room.map(|(apm, aqm)| Queues { apm, aqm }),
             requested: false,
@@ -159,7 +163,7 @@ impl Tables {
 
     /// Looks at one busy queue, or at one that starts `new`.
     pub(crate) fn step(&mut self, apqn: Apqn, new: Option<Run>) {
-        let failed = self.with_queue(apqn, |queue| {
+        let stepped = self.with_queue(apqn, |queue| {
             if let Some(run) = new {
                 queue.reset.start(run);
             }
@@ -174,13 +178,18 @@ impl Tables {
                     interrupt.hardware.poll();
                 }
             }
+            let over = queue.interrupt.take_if(|i| i.hardware.is_off());
             match queue.reset {
-                Reset::Failed(response) if resetting => Some(response),
-                _ => None,
+                Reset::Failed(response) if resetting => (over, Some(response)),
+                _ => (over, None),
             }
         });
 
-        if let Some(response) = failed.flatten() {
+        let (over, failed) = stepped.unwrap_or_default();
+        if let Some(interrupt) = over {
+            self.retire(interrupt);
+        }
+        if let Some(response) = failed {
             report::broken(&self.limit, apqn, response);
         }
     }
@@ -212,9 +221,9 @@ impl Pause {
     }
 }
 
-/// How often to look at an interrupt that is to be given back: with the pauses between, for about
+/// How often to look at an interrupt that is to be turned off: with the pauses between, for about
 /// as long as a reset may take.
-pub(crate) const TRIES: u32 = 300;
+const TRIES: u32 = 300;
 
 impl State {
     /// Brings the guest of one mediated device up to date: sets its masks, once and only if they
@@ -285,28 +294,23 @@ impl State {
     /// The user of a mediated device opens it, for the VM that VFIO holds.
     pub(crate) fn open(
         self: &Arc<Self>,
-        id: MdevId,
+        user: Arc<VfioUser>,
         dev: &vfio::Opening<'_, VfioDevice>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
+        let id = user.id;
         let kvm = dev.kvm().ok_or(EINVAL)?;
         let handler = GuestHandler::new(self.clone(), id, dev);
         // Before the guests are locked: another handler may be running, for as long as it likes.
         // Until there is a session, this one refuses everything.
-        let hook = if kvm.has_crycb() {
-            Some(Hook::install(kvm, handler, held)?)
-        } else {
-            None
-        };
+        let hook = Hook::install(kvm, handler, held)?;
         let (mut guests, mut held) = self.guests.lock(held);
 
-        if let Some(hook) = hook {
-            guests.try_create_and_insert(id, hook, GFP_KERNEL)?;
-        }
+        guests.try_create_and_insert(id, hook, GFP_KERNEL)?;
         {
             let (mut tables, _) = self.tables.lock(&mut held);
             if let Ok(mdev) = tables.mdev_mut(id) {
-                mdev.session = Some(Session::new(kvm.crycb_room()));
+                mdev.session = Some(Session::new(user, kvm.crycb_room()));
             }
             tables.retry_broken(id);
         }
@@ -341,24 +345,29 @@ impl State {
             self.look_after(&tables);
             (plugged, guest, session)
         };
-        // Waits for the guest's handlers, hence with no lock held.
+        // Both wait for what the guest and its user are doing, hence with no lock held.
         drop(guest);
-        drop(session);
+        if let Some(session) = session {
+            session.user.cancel_work();
+        }
 
         self.wait_for_resets(&[plugged.queues()], held);
         // Where a reset has failed, the interrupt is turned off by itself.
-        let choose = &mut |reset: &Reset, interrupt: &mut Interrupt, last| {
+        let choose = &mut |reset: &Reset, interrupt: &mut Interrupt| {
             if interrupt.session != id {
                 Take::No
-            } else if last || interrupt.hardware.is_off() {
-                Take::Yes
             } else if reset.is_running() {
                 Take::Later
             } else {
                 interrupt.turn_off()
             }
         };
-        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
+        self.turn_off(&Queues::ALL, Some(id), held, choose);
+        // Nothing new can come; what there is waits for locks of the user's own, if at all.
+        let mut pause = Pause::new();
+        while !self.drop_retired(id, held) {
+            pause.sleep();
+        }
     }
 
     /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
@@ -397,8 +406,10 @@ impl State {
             self.look_after(&tables);
             plugged
         };
+        let clean = self.wait_for_resets(&[plugged.queues()], held);
+        self.drop_retired(id, held);
         // A queue that broke has left the guest, and may be being reset once more by now.
-        if self.wait_for_resets(&[plugged.queues()], held) {
+        if clean {
             Ok(())
         } else {
             Err(EIO)
@@ -419,18 +430,14 @@ impl State {
         let mut waiting = None;
 
         let clean = loop {
-            let (busy, awaited, passable) = {
+            let (awaited, passable) = {
                 let (mut tables, _) = self.tables.lock(held);
                 tables.step_all();
                 (
-                    !tables.set(Set::Busy).is_empty(),
                     tables.first_awaited(queues, asked),
                     tables.all_passable(queues),
                 )
             };
-            if busy {
-                self.drop_retired(held);
-            }
             let Some(apqn) = awaited else {
                 break passable;
             };
@@ -451,53 +458,55 @@ impl State {
         clean
     }
 
-    /// Gives back the resources of interrupts that are off.
-    fn drop_retired(&self, held: &mut Held<'_, Nothing>) {
-        self.give_back(&Queues::ALL, None, 0, held, &mut |_, interrupt, _| {
-            if interrupt.hardware.is_off() {
-                Take::Yes
-            } else {
-                Take::No
-            }
-        });
+    /// Gives back the interrupts toward a guest that are over. Returns whether nothing of its user's
+    /// memory is pinned any more that no interrupt of a queue shows.
+    ///
+    /// Waits for locks that VFIO holds for this user alone, as long as the user makes it: to be
+    /// called only by the user, or by its work item.
+    pub(crate) fn drop_retired(&self, id: MdevId, held: &mut Held<'_, Nothing>) -> bool {
+        loop {
+            let interrupt = {
+                let (mut tables, _) = self.tables.lock(held);
+                let Ok(mdev) = tables.mdev_mut(id) else {
+                    return true;
+                };
+                match mdev.retired.pop() {
+                    Some(interrupt) => interrupt,
+                    None => return mdev.loose == 0,
+                }
+            };
+            drop(interrupt);
+            let (mut tables, _) = self.tables.lock(held);
+            tables.settle(id);
+        }
     }
 
-    /// Takes interrupts of queues `among` these out of the tables, as `choose` says, and gives back
-    /// their resources with no lock held.
+    /// Turns off the interrupts of queues `among` these that `choose` wants off, and takes them out
+    /// of the tables, after [`TRIES`] looks whether they are off or not.
     ///
-    /// What `choose` wants later is waited for, with `tries` looks at it; the last time `choose` is
-    /// told so. With `id`, what others are giving back of that mediated device's user is waited
-    /// for, too, and intercepted instructions that have pinned a page.
+    /// With `user`, whose user must be the caller, they are given back, and so is what others have
+    /// turned off, and intercepted instructions that have pinned a page are waited for.
     #[inline(never)]
-    pub(crate) fn give_back(
+    pub(crate) fn turn_off(
         &self,
         among: &Queues,
-        id: Option<MdevId>,
-        tries: u32,
+        user: Option<MdevId>,
         held: &mut Held<'_, Nothing>,
-        choose: &mut dyn FnMut(&Reset, &mut Interrupt, bool) -> Take,
+        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
     ) {
         let mut pause = Pause::new();
-        let mut left = tries;
+        let mut left = TRIES;
 
         loop {
-            let mut taken = Chain::default();
             let complete = {
                 let (mut tables, _) = self.tables.lock(held);
-                if left < tries {
+                if left < TRIES {
                     tables.step_all();
                 }
-                tables.take_interrupts(among, id, &mut taken, &mut |reset, interrupt| {
-                    choose(reset, interrupt, left == 0)
-                })
+                tables.take_interrupts(among, left == 0, choose)
             };
-            while let Some(interrupt) = taken.pop() {
-                let session = interrupt.session;
-                drop(interrupt);
-                let (mut tables, _) = self.tables.lock(held);
-                tables.settle(session);
-            }
-            if complete || left == 0 {
+            let settled = user.is_none_or(|id| self.drop_retired(id, held));
+            if left == 0 || complete && settled {
                 return;
             }
             left -= 1;
@@ -522,45 +531,52 @@ impl State {
 pub(crate) enum Take {
     /// Leave it.
     No,
-    /// Give its resources back.
+    /// It is off.
     Yes,
-    /// Give its resources back when that is possible.
+    /// It is to be off.
     Later,
 }
 
 impl Tables {
-    /// Takes the interrupts that `choose` wants; their resources are loose until
-    /// [`Self::settle`]. Returns whether there are none to come back for.
+    /// Takes the interrupts that `choose` says are off, and with `all` those that are to be.
+    /// Returns whether there are none to come back for.
     fn take_interrupts(
         &mut self,
         among: &Queues,
-        id: Option<MdevId>,
-        taken: &mut Chain,
+        all: bool,
         choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
     ) -> bool {
-        // What others are giving back.
-        let mut complete = id
-            .and_then(|id| self.mdev(id).ok())
-            .is_none_or(|mdev| mdev.loose == 0);
+        let mut complete = true;
         let mut armed = self.set(Set::Armed).walk(among);
 
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {
                 match choose(&queue.reset, queue.interrupt.as_mut()?) {
                     Take::No => None,
-                    Take::Later => {
+                    Take::Later if !all => {
                         complete = false;
                         None
                     }
-                    Take::Yes => queue.interrupt.take(),
+                    Take::Yes | Take::Later => queue.interrupt.take(),
                 }
             });
             if let Some(interrupt) = interrupt.flatten() {
-                self.loosen(interrupt.session);
-                taken.push(interrupt);
+                self.retire(interrupt);
             }
         }
         complete
+    }
+
+    /// Has an interrupt given back that no queue has any more, by the user whose memory it is.
+    pub(crate) fn retire(&mut self, interrupt: KBox<Interrupt>) {
+        // The mediated device is there: closing it waits for its interrupts.
+        if let Ok(mdev) = self.mdev_mut(interrupt.session) {
+            mdev.loose += 1;
+            mdev.retired.push(interrupt);
+            if let Some(session) = &mdev.session {
+                session.user.give_back_soon();
+            }
+        }
     }
 
     /// Notes that something of the memory of a mediated device's user is pinned that the tables do
@@ -630,7 +646,6 @@ impl OrderedWork for State {
             let (mut tables, _) = this.tables.lock(held);
             tables.step_all();
         }
-        this.drop_retired(held);
 
         let (guests, mut held) = this.guests.lock(held);
         this.commit_stale(&guests, &mut held);

@@ -7,14 +7,12 @@
 //! waits for other guests' memory, and VFIO calls back with its own locks held.
 
 use crate::{
-    guest::{
-        Take,
-        TRIES, //
-    },
+    guest::Take,
     matrix::Queues,
     mdev::VfioDevice,
     reset::Reset,
     state::{
+        Mdev,
         MdevId,
         State,
         Tables, //
@@ -41,6 +39,11 @@ use kernel::{
             Nothing, //
         },
         Arc, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
     },
     vfio, //
 };
@@ -87,6 +90,40 @@ impl Interrupt {
         } else {
             Take::Later
         }
+    }
+}
+
+/// What a user takes away from its guest, for as long as the guest could pin it once more: VFIO
+/// looks again when it has told us, and expects nothing to be pinned then.
+pub(crate) struct Unmapping {
+    first: u64,
+    last: u64,
+    at: Instant<Monotonic>,
+}
+
+impl Unmapping {
+    /// How long the guest is kept from it after VFIO was answered.
+    const TIME: Delta = Delta::from_millis(10);
+
+    /// Notes these `length` bytes, beside what is in `noted`.
+    fn note(noted: &mut Option<Self>, iova: u64, length: u64) {
+        let (first, last) = (iova, iova.saturating_add(length.saturating_sub(1)));
+        let before = noted.take().filter(Self::is_current);
+
+        *noted = Some(Self {
+            first: before.as_ref().map_or(first, |b| b.first.min(first)),
+            last: before.as_ref().map_or(last, |b| b.last.max(last)),
+            at: Instant::now(),
+        });
+    }
+
+    fn is_current(&self) -> bool {
+        self.at.elapsed() <= Self::TIME
+    }
+
+    /// Tells whether the guest is kept from the byte at `address`.
+    fn covers(&self, address: u64) -> bool {
+        (self.first..=self.last).contains(&address) && self.is_current()
     }
 }
 
@@ -145,12 +182,16 @@ impl GuestHandler {
         vcpu: &Vcpu,
         held: &mut Held<'_, HookLevel>,
     ) -> Result<Status, Response> {
+        let nib = vcpu.gpr(2);
         {
             let (mut tables, _) = self.state.tables.lock(held);
-            tables.check_plugged(self.id, apqn)?;
+            let mdev = tables.check_plugged(self.id, apqn)?;
+            if mdev.unmapping.as_ref().is_some_and(|u| u.covers(nib)) {
+                return Err(Response::BUSY);
+            }
             tables.loosen(self.id);
         }
-        let ret = self.enable_loose(apqn, isc, vcpu, held);
+        let ret = self.enable_loose(apqn, isc, nib, vcpu, held);
 
         let (mut tables, _) = self.state.tables.lock(held);
         tables.settle(self.id);
@@ -164,10 +205,10 @@ impl GuestHandler {
         &self,
         apqn: Apqn,
         isc: u8,
+        nib: u64,
         vcpu: &Vcpu,
         held: &mut Held<'_, HookLevel>,
     ) -> Result<Status, Response> {
-        let nib = vcpu.gpr(2);
         if nib == 0 || !vcpu.is_guest_memory(nib) {
             return Err(Response::INVALID_ADDRESS);
         }
@@ -222,27 +263,32 @@ impl GuestHandler {
 
 impl Tables {
     /// Refuses a queue that the guest does not have.
-    fn check_plugged(&self, id: MdevId, apqn: Apqn) -> Result<(), Response> {
+    fn check_plugged(&self, id: MdevId, apqn: Apqn) -> Result<&Mdev, Response> {
         self.mdev(id)
             .ok()
             .filter(|mdev| mdev.has_plugged(apqn) && self.queues.get(apqn).is_some())
-            .map(|_| ())
             .ok_or(Response::NOT_AVAILABLE)
     }
 
-    /// Notes an interrupt that hardware has accepted, and returns the one that it replaces.
+    /// Notes an interrupt that hardware has accepted, and returns the one that it replaces, if that
+    /// was the guest's own.
     fn set_interrupt(&mut self, apqn: Apqn, interrupt: KBox<Interrupt>) -> Option<KBox<Interrupt>> {
-        self.with_queue(apqn, |queue| {
-            let mut replaced = queue.interrupt.replace(interrupt);
+        let session = interrupt.session;
+        let mut replaced = self
+            .with_queue(apqn, |queue| {
+                // Hardware refuses the instruction during a reset.
+                queue.reset.note_use();
+                queue.interrupt.replace(interrupt)
+            })
+            .flatten()?;
 
-            if let Some(replaced) = &mut replaced {
-                replaced.hardware.superseded();
-            }
-            // Hardware refuses the instruction during a reset.
-            queue.reset.note_use();
-            replaced
-        })
-        .flatten()
+        replaced.hardware.superseded();
+        if replaced.session == session {
+            Some(replaced)
+        } else {
+            self.retire(replaced);
+            None
+        }
     }
 }
 
@@ -256,16 +302,22 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
-        let choose = &mut |_: &Reset, interrupt: &mut Interrupt, last| {
-            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-            if interrupt.session != id || !inside {
-                Take::No
-            } else if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
+        let note = &mut |held: &mut Held<'_, Nothing>| {
+            let (mut tables, _) = self.tables.lock(held);
+            if let Ok(mdev) = tables.mdev_mut(id) {
+                Unmapping::note(&mut mdev.unmapping, iova, length);
             }
         };
-        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
+        let choose = &mut |_: &Reset, interrupt: &mut Interrupt| {
+            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
+            if interrupt.session == id && inside {
+                interrupt.turn_off()
+            } else {
+                Take::No
+            }
+        };
+        note(held);
+        self.turn_off(&Queues::ALL, Some(id), held, choose);
+        note(held);
     }
 }

@@ -11,17 +11,25 @@ use crate::{
 };
 use kernel::{
     device,
+    impl_has_delayed_work,
+    impl_ordered_work,
     mdev,
+    new_delayed_work,
     prelude::*,
     sync::{
         order::{
             Held,
-            Nothing, //
+            Nothing,
+            OrderedWork, //
         },
         Arc,
         ArcBorrow, //
     },
-    vfio, //
+    vfio,
+    workqueue::{
+        self,
+        DelayedWork, //
+    }, //
 };
 
 /// A mediated device, as its attributes and VFIO know it.
@@ -48,13 +56,8 @@ impl mdev::Driver for MediatedDevice {
     ) -> Result<Self> {
         let state: Arc<State> = state.into();
         let id = state.add_mdev(mdev.as_ref(), held)?;
-        let user = VfioUser {
-            state: state.clone(),
-            id,
-        };
 
-        Arc::new(user, GFP_KERNEL)
-            .map_err(Error::from)
+        VfioUser::new(state.clone(), id)
             .and_then(|user| vfio::Registration::new_emulated(mdev.as_ref(), user))
             .inspect_err(|_| state.remove_mdev(id, held))
             .map(|vfio| Self { state, id, vfio })
@@ -70,10 +73,51 @@ impl mdev::Driver for MediatedDevice {
 }
 
 /// A mediated device, as VFIO and the users of the device know it.
+#[pin_data]
 pub(crate) struct VfioUser {
     state: Arc<State>,
-    id: MdevId,
+    pub(crate) id: MdevId,
+    /// Gives back what the device's user can have back. That waits for the user's own locks of
+    /// VFIO, which nobody else may have to.
+    #[pin]
+    work: DelayedWork<VfioUser>,
 }
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for VfioUser { self.work }
+}
+
+impl VfioUser {
+    fn new(state: Arc<State>, id: MdevId) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                state,
+                id,
+                work <- new_delayed_work!("vfio_ap::user"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Has the work done; the caller does not wait for it.
+    pub(crate) fn give_back_soon(self: &Arc<Self>) {
+        // Queued already is as good.
+        let _ = workqueue::system_long().enqueue_delayed(self.clone(), 0);
+    }
+
+    /// Waits until the work is not done any more. Nobody may ask for it again at the same time.
+    pub(crate) fn cancel_work(self: &Arc<Self>) {
+        workqueue::cancel_delayed_sync(self);
+    }
+}
+
+impl OrderedWork for VfioUser {
+    fn run(this: Arc<Self>, held: &mut Held<'_, Nothing>) {
+        this.state.drop_retired(this.id, held);
+    }
+}
+
+impl_ordered_work!(VfioUser);
 
 /// What VFIO calls.
 pub(crate) struct VfioDevice;
@@ -87,7 +131,7 @@ impl vfio::Operations for VfioDevice {
         user: ArcBorrow<'_, VfioUser>,
         held: &mut Held<'_, Nothing>,
     ) -> Result {
-        user.state.open(user.id, dev, held)
+        user.state.open(user.into(), dev, held)
     }
 
     fn close(

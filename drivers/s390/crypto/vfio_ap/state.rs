@@ -22,11 +22,13 @@ use crate::{
     },
     guest::{
         Guests,
-        Session,
-        Take,
-        TRIES, //
+        Session, //
     },
-    interrupt::Interrupt,
+    interrupt::{
+        Chain,
+        Interrupt,
+        Unmapping, //
+    },
     matrix::{
         Axis,
         Matrix,
@@ -214,9 +216,14 @@ pub(crate) struct Mdev {
     pub(crate) effective: Matrix,
     /// Whether that has to be computed anew, see [`Tables::refresh`].
     pub(crate) stale: bool,
-    /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt in
-    /// the tables that shows it.
+    /// Interrupts toward its guest that are over: only its user may have to wait until they are
+    /// given back.
+    pub(crate) retired: Chain,
+    /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt of
+    /// a queue that shows it.
     pub(crate) loose: usize,
+    /// What of its memory the user is taking away from the guest, or has just taken.
+    pub(crate) unmapping: Option<Unmapping>,
 }
 
 impl Mdev {
@@ -689,13 +696,7 @@ impl State {
 
         let queue = Queues::one(apqn);
         self.wait_for_resets(&[queue], held);
-        self.give_back(&queue, None, TRIES, held, &mut |_, interrupt, last| {
-            if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
-            }
-        });
+        self.turn_off(&queue, None, held, &mut |_, interrupt| interrupt.turn_off());
 
         let (mut tables, _) = self.tables.lock(held);
         tables.remove_queue(apqn);
@@ -751,7 +752,9 @@ impl State {
             effective: Matrix::default(),
             session: None,
             stale: false,
+            retired: Chain::default(),
             loose: 0,
+            unmapping: None,
         };
 
         tables.mdevs.try_create_and_insert(id, mdev, GFP_KERNEL)?;
