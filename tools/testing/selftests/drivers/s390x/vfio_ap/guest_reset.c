@@ -4,12 +4,16 @@
  * hardware answers and however the guest ends; and nobody waits for the queue of
  * another guest.  The emulated cards say whether one guest met another's data.
  */
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "../../../kselftest_harness.h"
 #include "ap.h"
@@ -369,7 +373,7 @@ TEST_F_TIMEOUT(slow, close, 120)
 	KNOWN_C_FAULT(variant->fault, wrong);
 }
 
-/* C7: nobody waits for a stuck queue that another guest has */
+/* C7: nobody waits for what another guest has or does: a stuck queue, or a page that is not there */
 
 struct call {
 	int (*fn)(struct pair_data *self);
@@ -412,6 +416,15 @@ static int close_first(struct pair_data *self)
 	return 0;
 }
 
+/* With the page withheld, by a guest that has just turned off its interrupt. */
+static int pin_first(struct pair_data *self)
+{
+	int ret = guest_irq_on(&self->guest, self->card, self->dom, ISC, guest_nib(0)) ?:
+		  guest_irq_off(&self->guest, self->card, self->dom);
+
+	return ret ?: guest_irq_on(&self->guest, self->card, self->dom, ISC, guest_nib(1));
+}
+
 static int other_irq_on(struct pair_data *self)
 {
 	return guest_irq_on(&self->other_guest, self->other_card, self->dom,
@@ -445,6 +458,30 @@ static int other_take(struct pair_data *self)
 static int other_read(struct pair_data *self)
 {
 	return *mdev_get(&self->other, "guest_matrix") == '<';
+}
+
+static int other_reset(struct pair_data *self)
+{
+	return vdev_ioctl(&self->other_guest.vdev, VFIO_DEVICE_RESET, NULL);
+}
+
+/* The guest has it again when a reset is over that nobody waits for. */
+static int other_rebind(struct pair_data *self)
+{
+	int ret;
+
+	if (!qmp_set(self->qmp, self->other_queue, "reset-ms", "50"))
+		return -EIO;
+	ret = queue_unbind(self->other_card, self->dom) ?:
+	      queue_bind(self->other_card, self->dom, "vfio_ap");
+	if (!ret && !wait_for(!strcmp("in use\n", queue_status(self->other_card, self->dom))))
+		ret = -ETIME;
+	return qmp_set(self->qmp, self->other_queue, "reset-ms", "0") ? ret : -EIO;
+}
+
+static int first_unassign(struct pair_data *self)
+{
+	return mdev_set(&self->mdev, "unassign_domain", "%d", self->dom);
 }
 
 static int any_create(struct pair_data *self)
@@ -516,6 +553,34 @@ FIXTURE_VARIANT_ADD(stuck, close_and_create) {
 	close_first, any_create, true
 };
 
+FIXTURE_VARIANT_ADD(stuck, pin_and_interrupt) {
+	pin_first, other_irq_on, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_open) {
+	pin_first, other_attach, false
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_close) {
+	pin_first, other_detach, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_assign) {
+	pin_first, other_assign, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_unassign) {
+	pin_first, first_unassign, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_reset) {
+	pin_first, other_reset, true
+};
+
+FIXTURE_VARIANT_ADD(stuck, pin_and_rebind) {
+	pin_first, other_rebind, true
+};
+
 FIXTURE_SETUP(stuck)
 {
 	pair_setup(_metadata, &self->pair, NULL);
@@ -526,28 +591,65 @@ FIXTURE_TEARDOWN_PARENT(stuck)
 	pair_teardown(_metadata, &self->pair, NULL);
 }
 
+/* Withholds the page of guest_nib(1); returns a descriptor, or -1. */
+static int withhold_page(uint8_t *page)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register missing = {
+		.range = { (uintptr_t)page, GUEST_PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    madvise(page, GUEST_PAGE, MADV_DONTNEED) ||
+	    ioctl(fd, UFFDIO_REGISTER, &missing))
+		return -1;
+	return fd;
+}
+
+static bool give_page(int fd, uint8_t *page)
+{
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)page, GUEST_PAGE } };
+
+	return !ioctl(fd, UFFDIO_ZEROPAGE, &zero);
+}
+
 TEST_F_TIMEOUT(stuck, others_go_on, 120)
 {
 	struct pair_data *pair = &self->pair;
+	uint8_t *page = pair->guest.mem + (guest_nib(1) & -GUEST_PAGE);
+	struct pollfd withheld = { .events = POLLIN };
+	bool memory = variant->first == pin_first;
+	bool stopped, endless = false;
 	struct call first, other;
-	bool stopped, endless;
 	unsigned long before;
 
 	ASSERT_EQ(0, guest_attach(&pair->guest, &pair->mdev, false));
 	if (variant->attached)
 		ASSERT_EQ(0, other_attach(pair));
 	ASSERT_EQ(RC_NORMAL, guest_use(&pair->guest, pair->card, pair->dom));
-	ASSERT_TRUE(qmp_set(pair->qmp, pair->queue, "reset-stuck", "true"));
+	if (memory)
+		ASSERT_LE(0, withheld.fd = withhold_page(page));
+	else
+		ASSERT_TRUE(qmp_set(pair->qmp, pair->queue, "reset-stuck", "true"));
 	before = queue_counter(pair->qmp, pair->queue, "zapq-count");
 	start_call(&first, pair, variant->first);
-	ASSERT_TRUE(wait_for(queue_counter(pair->qmp, pair->queue,
-					   "zapq-count") != before));
+	if (memory)
+		ASSERT_EQ(1, poll(&withheld, 1, AP_PATIENCE * 1000));
+	else
+		ASSERT_TRUE(wait_for(queue_counter(pair->qmp, pair->queue,
+						   "zapq-count") != before));
 	start_call(&other, pair, variant->other);
 	/* The reset takes seconds, even if it does end: first is who waits not. */
 	wait_for_at_most(PATIENCE, is_done(&other) || is_done(&first));
 	stopped = !is_done(&other);
-	endless = !wait_for_at_most(AP_PATIENCE, is_done(&first) || stopped);
-	ASSERT_TRUE(qmp_set(pair->qmp, pair->queue, "reset-stuck", "false"));
+	if (memory) {
+		ASSERT_TRUE(give_page(withheld.fd, page));
+	} else {
+		endless = !wait_for_at_most(AP_PATIENCE, is_done(&first) || stopped);
+		ASSERT_TRUE(qmp_set(pair->qmp, pair->queue, "reset-stuck", "false"));
+	}
 	EXPECT_TRUE(wait_for(is_done(&first) && is_done(&other)));
 	EXPECT_EQ(0, other.ret);
 	KNOWN_C_FAULT("C7", stopped || endless);
