@@ -17,6 +17,7 @@
 
 #include "../../../kselftest_harness.h"
 #include "ap.h"
+#include "guest.h"
 #include "vm.h"
 
 #define FAILSLAB	"/sys/kernel/debug/failslab"
@@ -127,14 +128,19 @@ static bool was_refused(struct attempts *all, int ret)
 	return ret;
 }
 
-#define EXPECT_ALL_ATTEMPTED(_all) do {						\
+/* Of an operation that cannot be refused, but has to come to its end. */
+#define EXPECT_ALL_TRIED(_all) do {						\
 	const struct attempts *__all = (_all);					\
 										\
 	TH_LOG("%d of %d allocations failed, %d times the operation did",	\
 	       __all->tried, __all->total, __all->refused);			\
 	EXPECT_FALSE(__all->wrong);						\
 	EXPECT_LT(0, __all->tried);						\
-	EXPECT_LT(0, __all->refused);						\
+} while (0)
+
+#define EXPECT_ALL_ATTEMPTED(_all) do {						\
+	EXPECT_ALL_TRIED(_all);							\
+	EXPECT_LT(0, (_all)->refused);						\
 } while (0)
 
 /* The text of a write is made before, with memory of its own. */
@@ -265,6 +271,110 @@ TEST_F_TIMEOUT(failslab, bind, 600)
 	EXPECT_TRUE(mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom));
 }
 
+TEST_F_TIMEOUT(failslab, unbind, 600)
+{
+	int fd = open(AP_BUS "/drivers/vfio_ap/unbind", O_WRONLY | O_CLOEXEC);
+	const char *name = queue_name(self->card, self->dom);
+	bool ok = true;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	while (ok && next_attempt(&self->all)) {
+		if (!was_refused(&self->all, write_to(fd, name)))
+			ok = !*queue_driver(self->card, self->dom) &&
+			     !queue_bind(self->card, self->dom, "vfio_ap");
+		ok &= mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+TEST_F_TIMEOUT(failslab, remove, 600)
+{
+	int available = mdev_available();
+	bool ok = true;
+
+	while (ok) {
+		const struct mdev *mdev = &self->mdev;
+		int fd = open_attr(mdev, "remove");
+
+		ok = fd >= 0 && !mdev_assign(mdev, self->card, self->dom);
+		if (!ok || !next_attempt(&self->all))
+			break;
+		if (was_refused(&self->all, write_to(fd, "1")))
+			ok = mdev_exists(mdev) && !mdev_remove(mdev);
+		close(fd);
+		ok &= !mdev_exists(mdev) && mdev_available() == available + 1 &&
+		      !strcmp("unassigned\n", queue_status(self->card, self->dom)) &&
+		      !mdev_create(&self->mdev);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+/* A domain that nobody has assigned goes to the default drivers. */
+TEST_F_TIMEOUT(failslab, masks, 600)
+{
+	int fd = open(AP_BUS "/aqmask", O_WRONLY | O_CLOEXEC);
+	const char *free_dom = text("+%d\n", ap.doms[1]);
+	const char *mask = file_text(AP_BUS "/aqmask");
+	bool ok = true;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	while (ok && next_attempt(&self->all)) {
+		bool same = was_refused(&self->all, write_to(fd, free_dom));
+
+		ok = same == !strcmp(mask, file_text(AP_BUS "/aqmask")) &&
+		     !ap_set_masks(&ap.apmask, &ap.aqmask);
+		ok &= mdev_guest_has(&self->mdev, 1, &self->card, 1, &self->dom);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+/* All of a file, which is shorter than @size. */
+static int read_from(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size - 1);
+	buf[n < 0 ? 0 : n] = 0;
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	return n;
+}
+
+TEST_F_TIMEOUT(failslab, read, 600)
+{
+	const struct attempts all = self->all;
+	const char *paths[] = {
+		mdev_attr(&self->mdev, "matrix"),
+		mdev_attr(&self->mdev, "guest_matrix"),
+		mdev_attr(&self->mdev, "control_domains"),
+		mdev_attr(&self->mdev, "ap_config"),
+		text("%s/status", queue_path(self->card, self->dom)),
+	};
+	static char buf[4096];
+
+	ASSERT_EQ(0, mdev_assign(&self->mdev, self->card, self->dom));
+	ASSERT_EQ(0, mdev_set(&self->mdev, "assign_control_domain", "%d", self->dom));
+	for (int i = 0; i < ARRAY_SIZE(paths); i++) {
+		const char *whole = file_text(paths[i]);
+
+		self->all = all;
+		while (next_attempt(&self->all)) {
+			if (!was_refused(&self->all, read_from(paths[i], buf, sizeof(buf))))
+				ASSERT_STREQ(whole, buf);
+			ASSERT_STREQ(whole, file_text(paths[i]));
+		}
+		EXPECT_ALL_ATTEMPTED(&self->all);
+	}
+}
+
 TEST_F_TIMEOUT(failslab, open_device, 600)
 {
 	struct vdev vdev;
@@ -323,6 +433,90 @@ TEST_F_TIMEOUT(failslab, ioctls, 600)
 		}
 		EXPECT_ALL_ATTEMPTED(&self->all);
 	}
+}
+
+/* A guest whose interrupts are off. */
+static int guest_start(struct guest *guest, const struct mdev *mdev, int card, int dom)
+{
+	int ret;
+
+	vm_need_modules();
+	ret = mdev_assign(mdev, card, dom) ?: guest_create(guest) ?:
+	      guest_attach(guest, mdev, false);
+	/* What the guest needs of storage is there from now on. */
+	return ret ?: guest_irq_on(guest, card, dom, 0, guest_nib(0)) ?:
+	       guest_irq_off(guest, card, dom);
+}
+
+TEST_F_TIMEOUT(failslab, interrupt, 600)
+{
+	struct guest guest;
+	bool ok = true;
+	long pinned;
+
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
+	pinned = pinned_pages();
+	while (ok && next_attempt(&self->all)) {
+		int ret = guest_irq_on(&guest, self->card, self->dom, 0, guest_nib(0));
+
+		/* What the guest is told if there is no memory. */
+		if (ret == RC_INVALID_ADDRESS || ret == RC_BUSY)
+			ret = -ENOMEM;
+		/* Whether it came to that or not: the guest may turn it off. */
+		if (!was_refused(&self->all, ret))
+			ok = pinned_pages() == pinned + 1;
+		ret = guest_irq_off(&guest, self->card, self->dom);
+		ok &= (!ret || ret == RC_OTHERWISE_CHANGED) &&
+		      wait_for(pinned_pages() == pinned);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+TEST_F_TIMEOUT(failslab, unmap, 600)
+{
+	struct guest guest;
+	bool ok = true;
+	long pinned;
+
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
+	pinned = pinned_pages();
+	while (ok) {
+		/* Not right after the page has gone. */
+		ok = wait_for(guest_irq_on(&guest, self->card, self->dom, 0,
+					   guest_nib(0)) != RC_BUSY) &&
+		     pinned_pages() == pinned + 1;
+		if (!ok || !next_attempt(&self->all))
+			break;
+		/* It may be what it has done that could not be told. */
+		if (was_refused(&self->all, guest_unmap(&guest, 0, GUEST_MEM)))
+			ok = !guest_unmap(&guest, 0, GUEST_MEM);
+		ok &= pinned_pages() == pinned &&
+		      !guest_map(&guest, 0, guest.mem, GUEST_MEM);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_ATTEMPTED(&self->all);
+}
+
+TEST_F_TIMEOUT(failslab, close_device, 600)
+{
+	struct guest guest;
+	bool ok = true;
+	long pinned;
+
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
+	pinned = pinned_pages();
+	while (ok) {
+		ok = !guest_irq_on(&guest, self->card, self->dom, 0, guest_nib(0));
+		if (!ok || !next_attempt(&self->all))
+			break;
+		was_refused(&self->all, close(guest.vdev.device));
+		ok = pinned_pages() == pinned &&
+		     !strcmp("assigned\n", queue_status(self->card, self->dom)) &&
+		     !vdev_start(&guest.vdev);
+	}
+	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
+	EXPECT_ALL_TRIED(&self->all);
 }
 
 static bool nothing_is_left(void)
