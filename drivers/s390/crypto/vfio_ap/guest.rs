@@ -10,7 +10,7 @@ use crate::{
     interrupt::{
         Chain,
         GuestHandler,
-        Interrupt, //
+        Wanted, //
     },
     matrix::{
         Matrix,
@@ -212,10 +212,6 @@ impl Pause {
     }
 }
 
-/// How often to look at an interrupt that is to be given back: with the pauses between, for about
-/// as long as a reset may take.
-pub(crate) const TRIES: u32 = 300;
-
 impl State {
     /// Brings the guest of one mediated device up to date: sets its masks, once and only if they
     /// change, tells its user, and starts to reset what has left.
@@ -346,19 +342,7 @@ impl State {
         drop(session);
 
         self.wait_for_resets(&[plugged.queues()], held);
-        // Where a reset has failed, the interrupt is turned off by itself.
-        let choose = &mut |reset: &Reset, interrupt: &mut Interrupt, last| {
-            if interrupt.session != id {
-                Take::No
-            } else if last || interrupt.hardware.is_off() {
-                Take::Yes
-            } else if reset.is_running() {
-                Take::Later
-            } else {
-                interrupt.turn_off()
-            }
-        };
-        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
+        self.give_back(&Queues::ALL, Wanted::Session(id), held);
     }
 
     /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
@@ -453,43 +437,27 @@ impl State {
 
     /// Gives back the resources of interrupts that are off.
     fn drop_retired(&self, held: &mut Held<'_, Nothing>) {
-        self.give_back(&Queues::ALL, None, 0, held, &mut |_, interrupt, _| {
-            if interrupt.hardware.is_off() {
-                Take::Yes
-            } else {
-                Take::No
-            }
-        });
+        self.give_back(&Queues::ALL, Wanted::Off, held);
     }
 
-    /// Takes interrupts of queues `among` these out of the tables, as `choose` says, and gives back
-    /// their resources with no lock held.
+    /// Takes interrupts of queues `among` these out of the tables, and gives back their resources
+    /// with no lock held.
     ///
-    /// What `choose` wants later is waited for, with `tries` looks at it; the last time `choose` is
-    /// told so. With `id`, what others are giving back of that mediated device's user is waited
-    /// for, too, and intercepted instructions that have pinned a page.
-    #[inline(never)]
-    pub(crate) fn give_back(
-        &self,
-        among: &Queues,
-        id: Option<MdevId>,
-        tries: u32,
-        held: &mut Held<'_, Nothing>,
-        choose: &mut dyn FnMut(&Reset, &mut Interrupt, bool) -> Take,
-    ) {
+    /// Those that are not off are turned off, and waited for as long as a reset may take. So is
+    /// what others are giving back of the same user's memory, and intercepted instructions that
+    /// have pinned a page of it.
+    pub(crate) fn give_back(&self, among: &Queues, wanted: Wanted, held: &mut Held<'_, Nothing>) {
         let mut pause = Pause::new();
-        let mut left = tries;
+        let mut left = wanted.tries();
 
         loop {
             let mut taken = Chain::default();
             let complete = {
                 let (mut tables, _) = self.tables.lock(held);
-                if left < tries {
+                if left < wanted.tries() {
                     tables.step_all();
                 }
-                tables.take_interrupts(among, id, &mut taken, &mut |reset, interrupt| {
-                    choose(reset, interrupt, left == 0)
-                })
+                tables.take_interrupts(among, wanted, left == 0, &mut taken)
             };
             while let Some(interrupt) = taken.pop() {
                 let session = interrupt.session;
@@ -517,42 +485,31 @@ impl State {
     }
 }
 
-/// What to do with an interrupt.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Take {
-    /// Leave it.
-    No,
-    /// Give its resources back.
-    Yes,
-    /// Give its resources back when that is possible.
-    Later,
-}
-
 impl Tables {
-    /// Takes the interrupts that `choose` wants; their resources are loose until
-    /// [`Self::settle`]. Returns whether there are none to come back for.
+    /// Takes the interrupts that are wanted; their resources are loose until [`Self::settle`].
+    /// Returns whether there are none to come back for; the `last` time, whatever is wanted goes.
     fn take_interrupts(
         &mut self,
         among: &Queues,
-        id: Option<MdevId>,
+        wanted: Wanted,
+        last: bool,
         taken: &mut Chain,
-        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
     ) -> bool {
         // What others are giving back.
-        let mut complete = id
+        let mut complete = wanted
+            .session()
             .and_then(|id| self.mdev(id).ok())
             .is_none_or(|mdev| mdev.loose == 0);
         let mut armed = self.set(Set::Armed).walk(among);
 
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {
-                match choose(&queue.reset, queue.interrupt.as_mut()?) {
-                    Take::No => None,
-                    Take::Later => {
-                        complete = false;
-                        None
-                    }
-                    Take::Yes => queue.interrupt.take(),
+                let interrupt = queue.interrupt.as_mut().filter(|i| wanted.has(i))?;
+                if last || wanted.is_ready(&queue.reset, interrupt) {
+                    queue.interrupt.take()
+                } else {
+                    complete = false;
+                    None
                 }
             });
             if let Some(interrupt) = interrupt.flatten() {

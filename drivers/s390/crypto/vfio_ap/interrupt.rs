@@ -7,10 +7,6 @@
 //! waits for other guests' memory, and VFIO calls back with its own locks held.
 
 use crate::{
-    guest::{
-        Take,
-        TRIES, //
-    },
     matrix::Queues,
     mdev::VfioDevice,
     reset::Reset,
@@ -75,17 +71,67 @@ impl Chain {
 
 impl Interrupt {
     /// Turns the interrupt off, and says whether that is through.
-    pub(crate) fn turn_off(&mut self) -> Take {
+    fn turn_off(&mut self) -> bool {
         if !self.hardware.is_off() && !self.hardware.is_disarming() {
             self.hardware.disable();
         }
         if self.hardware.is_disarming() {
             self.hardware.poll();
         }
-        if self.hardware.is_off() {
-            Take::Yes
+        self.hardware.is_off()
+    }
+}
+
+/// Which interrupts are to be given back.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// All.
+    All,
+    /// Those that are off.
+    Off,
+    /// Those of the user of a mediated device.
+    Session(MdevId),
+    /// Those of such a user that go to so much of its memory from an address on.
+    Memory(MdevId, u64, u64),
+}
+
+impl Wanted {
+    /// Returns how often to come back for them: with the pauses between, for about as long as a
+    /// reset may take.
+    pub(crate) fn tries(self) -> u32 {
+        match self {
+            Self::Off => 0,
+            _ => 300,
+        }
+    }
+
+    /// Returns the mediated device whose user's memory is given back.
+    pub(crate) fn session(self) -> Option<MdevId> {
+        match self {
+            Self::All | Self::Off => None,
+            Self::Session(id) | Self::Memory(id, ..) => Some(id),
+        }
+    }
+
+    /// Tells whether the interrupt is one of them.
+    pub(crate) fn has(self, interrupt: &Interrupt) -> bool {
+        match self {
+            Self::All => true,
+            Self::Off => interrupt.hardware.is_off(),
+            Self::Session(id) => interrupt.session == id,
+            Self::Memory(id, iova, length) => {
+                interrupt.session == id && interrupt.hardware.iova().wrapping_sub(iova) < length
+            }
+        }
+    }
+
+    /// Turns one of them off, and says whether that is through.
+    pub(crate) fn is_ready(self, reset: &Reset, interrupt: &mut Interrupt) -> bool {
+        // A reset turns the interrupt off. Where it has failed, that is done here.
+        if matches!(self, Self::Session(_)) && reset.is_running() {
+            interrupt.hardware.is_off()
         } else {
-            Take::Later
+            interrupt.turn_off()
         }
     }
 }
@@ -256,16 +302,8 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
-        let choose = &mut |_: &Reset, interrupt: &mut Interrupt, last| {
-            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-            if interrupt.session != id || !inside {
-                Take::No
-            } else if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
-            }
-        };
-        self.give_back(&Queues::ALL, Some(id), TRIES, held, choose);
+        let memory = Wanted::Memory(id, iova, length);
+
+        self.give_back(&Queues::ALL, memory, held);
     }
 }

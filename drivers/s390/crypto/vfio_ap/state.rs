@@ -22,11 +22,12 @@ use crate::{
     },
     guest::{
         Guests,
-        Session,
-        Take,
-        TRIES, //
+        Session, //
     },
-    interrupt::Interrupt,
+    interrupt::{
+        Interrupt,
+        Wanted, //
+    },
     matrix::{
         Axis,
         Matrix,
@@ -687,13 +688,7 @@ impl State {
 
         let queue = Queues::one(apqn);
         self.wait_for_resets(&[queue], held);
-        self.give_back(&queue, None, TRIES, held, &mut |_, interrupt, last| {
-            if last {
-                Take::Yes
-            } else {
-                interrupt.turn_off()
-            }
-        });
+        self.give_back(&queue, Wanted::All, held);
 
         let (mut tables, _) = self.tables.lock(held);
         tables.remove_queue(apqn);
