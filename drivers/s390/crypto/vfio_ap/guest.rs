@@ -142,9 +142,8 @@ impl Tables {
     /// guest meanwhile.
     #[inline(never)]
     pub(crate) fn start_resets(&mut self, queues: &[Queues], in_place: bool) {
-        let run = Run::new(in_place);
-
         for queues in queues.iter().filter(|queues| !queues.is_empty()) {
+            let run = Run::new(in_place);
             let mut bound = self.queues.present().walk(queues);
             while let Some(apqn) = bound.next(self.queues.present()) {
                 self.step(apqn, Some(run));
@@ -539,7 +538,7 @@ impl Tables {
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
-        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
+        if self.set(Set::Watched).is_empty() {
             return;
         }
         for (from, beyond) in [(old, new), (new, old)] {

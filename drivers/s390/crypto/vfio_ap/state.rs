@@ -535,6 +535,9 @@ impl Tables {
 
     /// Gives the broken queues of a mediated device another chance.
     pub(crate) fn retry_broken(&mut self, id: MdevId) {
+        if self.set(Set::Broken).is_empty() {
+            return;
+        }
         let Ok(mdev) = self.mdev(id) else {
             return;
         };
@@ -892,7 +895,9 @@ impl State {
             self.commit(&guests, id, &mut held);
             old.queues_beyond(&new)
         };
-        self.wait_for_resets(&removed, held);
+        if !removed.iter().all(Queues::is_empty) {
+            self.wait_for_resets(&removed, held);
+        }
         Ok(())
     }
 
