@@ -70,6 +70,7 @@ impl Mask {
     }
 
     /// Returns the set of all numbers from 0 to `last`, inclusive.
+    #[inline(never)]
     pub const fn up_to(last: u8) -> Self {
         let mut words = [0; Mask::WORDS];
         let mut i = 0;

@@ -222,6 +222,7 @@ impl sysfs::Attribute for GuestControlDomains {
     }
 }
 
+#[inline(never)]
 fn show_domains(domains: Mask, out: &mut sysfs::Text<'_>) -> Result {
     for domain in domains.iter() {
         writeln!(out, "{domain:04x}")?;

@@ -9,7 +9,8 @@
 use crate::{
     interrupt::{
         GuestHandler,
-        Interrupt, //
+        Interrupt,
+        Wanted, //
     },
     matrix::{
         Matrix,
@@ -146,9 +147,8 @@ impl Tables {
     /// guest meanwhile.
     #[inline(never)]
     pub(crate) fn start_resets(&mut self, queues: &[Queues], in_place: bool) {
-        let run = Run::new(in_place);
-
         for queues in queues.iter().filter(|queues| !queues.is_empty()) {
+            let run = Run::new(in_place);
             let mut bound = self.queues.present().walk(queues);
             while let Some(apqn) = bound.next(self.queues.present()) {
                 self.step(apqn, Some(run));
@@ -220,10 +220,6 @@ impl Pause {
         self.0 = (self.0 * 2).min(Self::LAST_MS);
     }
 }
-
-/// How often to look at an interrupt that is to be turned off: with the pauses between, for about
-/// as long as a reset may take.
-const TRIES: u32 = 300;
 
 impl State {
     /// Brings the guest of one mediated device up to date: sets its masks, once and only if they
@@ -352,17 +348,7 @@ impl State {
         }
 
         self.wait_for_resets(&[plugged.queues()], held);
-        // Where a reset has failed, the interrupt is turned off by itself.
-        let choose = &mut |reset: &Reset, interrupt: &mut Interrupt| {
-            if interrupt.session != id {
-                Take::No
-            } else if reset.is_running() {
-                Take::Later
-            } else {
-                interrupt.turn_off()
-            }
-        };
-        self.turn_off(&Queues::ALL, Some(id), held, choose);
+        self.turn_off(&Queues::ALL, Wanted::Session(id), held);
         // Nothing new can come; what there is waits for locks of the user's own, if at all.
         let mut pause = Pause::new();
         while !self.drop_retired(id, held) {
@@ -481,19 +467,16 @@ impl State {
         }
     }
 
-    /// Turns off the interrupts of queues `among` these that `choose` wants off, and takes them out
-    /// of the tables, after [`TRIES`] looks whether they are off or not.
+    /// Turns off interrupts of queues `among` these and takes them out of the tables, for what they
+    /// use to be given back. What is not off after as long as a reset may take is taken out, too.
     ///
-    /// With `user`, whose user must be the caller, they are given back, and so is what others have
-    /// turned off, and intercepted instructions that have pinned a page are waited for.
-    #[inline(never)]
-    pub(crate) fn turn_off(
-        &self,
-        among: &Queues,
-        user: Option<MdevId>,
-        held: &mut Held<'_, Nothing>,
-        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
-    ) {
+    /// Where the user of a mediated device takes its memory back, it must be the caller. All that
+    /// is over toward its guest is given back then, and intercepted instructions that have pinned a
+    /// page are waited for.
+    pub(crate) fn turn_off(&self, among: &Queues, wanted: Wanted, held: &mut Held<'_, Nothing>) {
+        /// How often to look, with the pauses between.
+        const TRIES: u32 = 300;
+
         let mut pause = Pause::new();
         let mut left = TRIES;
 
@@ -503,9 +486,9 @@ impl State {
                 if left < TRIES {
                     tables.step_all();
                 }
-                tables.take_interrupts(among, left == 0, choose)
+                tables.take_interrupts(among, wanted, left == 0)
             };
-            let settled = user.is_none_or(|id| self.drop_retired(id, held));
+            let settled = (wanted.session()).is_none_or(|id| self.drop_retired(id, held));
             if left == 0 || complete && settled {
                 return;
             }
@@ -526,38 +509,21 @@ impl State {
     }
 }
 
-/// What to do with an interrupt.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Take {
-    /// Leave it.
-    No,
-    /// It is off.
-    Yes,
-    /// It is to be off.
-    Later,
-}
-
 impl Tables {
-    /// Takes the interrupts that `choose` says are off, and with `all` those that are to be.
-    /// Returns whether there are none to come back for.
-    fn take_interrupts(
-        &mut self,
-        among: &Queues,
-        all: bool,
-        choose: &mut dyn FnMut(&Reset, &mut Interrupt) -> Take,
-    ) -> bool {
+    /// Takes the interrupts that are wanted and off out of the tables; the `last` time, whatever is
+    /// wanted. Returns whether there are none to come back for.
+    fn take_interrupts(&mut self, among: &Queues, wanted: Wanted, last: bool) -> bool {
         let mut complete = true;
         let mut armed = self.set(Set::Armed).walk(among);
 
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {
-                match choose(&queue.reset, queue.interrupt.as_mut()?) {
-                    Take::No => None,
-                    Take::Later if !all => {
-                        complete = false;
-                        None
-                    }
-                    Take::Yes | Take::Later => queue.interrupt.take(),
+                let interrupt = queue.interrupt.as_mut().filter(|i| wanted.has(i))?;
+                if wanted.is_ready(&queue.reset, interrupt) || last {
+                    queue.interrupt.take()
+                } else {
+                    complete = false;
+                    None
                 }
             });
             if let Some(interrupt) = interrupt.flatten() {
@@ -598,7 +564,7 @@ impl Tables {
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
-        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
+        if self.set(Set::Watched).is_empty() {
             return;
         }
         for (from, beyond) in [(old, new), (new, old)] {

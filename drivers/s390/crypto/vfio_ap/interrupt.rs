@@ -7,7 +7,6 @@
 //! waits for other guests' memory, and VFIO calls back with its own locks held.
 
 use crate::{
-    guest::Take,
     matrix::Queues,
     mdev::VfioDevice,
     reset::Reset,
@@ -78,17 +77,55 @@ impl Chain {
 
 impl Interrupt {
     /// Turns the interrupt off, and says whether that is through.
-    pub(crate) fn turn_off(&mut self) -> Take {
+    fn turn_off(&mut self) -> bool {
         if !self.hardware.is_off() && !self.hardware.is_disarming() {
             self.hardware.disable();
         }
         if self.hardware.is_disarming() {
             self.hardware.poll();
         }
-        if self.hardware.is_off() {
-            Take::Yes
+        self.hardware.is_off()
+    }
+}
+
+/// Which interrupts are to be turned off.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// All.
+    All,
+    /// Those of the user of a mediated device.
+    Session(MdevId),
+    /// Those of such a user that go to so much of its memory from an address on.
+    Memory(MdevId, u64, u64),
+}
+
+impl Wanted {
+    /// Returns the mediated device whose user's memory is given back.
+    pub(crate) fn session(self) -> Option<MdevId> {
+        match self {
+            Self::All => None,
+            Self::Session(id) | Self::Memory(id, ..) => Some(id),
+        }
+    }
+
+    /// Tells whether the interrupt is one of them.
+    pub(crate) fn has(self, interrupt: &Interrupt) -> bool {
+        match self {
+            Self::All => true,
+            Self::Session(id) => interrupt.session == id,
+            Self::Memory(id, iova, length) => {
+                interrupt.session == id && interrupt.hardware.iova().wrapping_sub(iova) < length
+            }
+        }
+    }
+
+    /// Turns one of them off, and says whether that is through.
+    pub(crate) fn is_ready(self, reset: &Reset, interrupt: &mut Interrupt) -> bool {
+        // A reset turns the interrupt off. Where it has failed, that is done here.
+        if matches!(self, Self::Session(_)) && reset.is_running() {
+            interrupt.hardware.is_off()
         } else {
-            Take::Later
+            interrupt.turn_off()
         }
     }
 }
@@ -308,16 +345,8 @@ impl State {
                 Unmapping::note(&mut mdev.unmapping, iova, length);
             }
         };
-        let choose = &mut |_: &Reset, interrupt: &mut Interrupt| {
-            let inside = interrupt.hardware.iova().wrapping_sub(iova) < length;
-            if interrupt.session == id && inside {
-                interrupt.turn_off()
-            } else {
-                Take::No
-            }
-        };
         note(held);
-        self.turn_off(&Queues::ALL, Some(id), held, choose);
+        self.turn_off(&Queues::ALL, Wanted::Memory(id, iova, length), held);
         note(held);
     }
 }

@@ -27,7 +27,8 @@ use crate::{
     interrupt::{
         Chain,
         Interrupt,
-        Unmapping, //
+        Unmapping,
+        Wanted, //
     },
     matrix::{
         Axis,
@@ -475,25 +476,25 @@ impl Tables {
         }
     }
 
-    /// Refuses queues that mediated devices other than `id` have, calling `conflict` with each such
-    /// device and the queues.
-    fn check_sharing(
-        &self,
-        id: Option<MdevId>,
-        queues: &Queues,
-        conflict: &dyn Fn(&Mdev, &Queues),
-    ) -> Result {
+    /// Refuses queues to the mediated device `taker`, or without one to the default drivers, that
+    /// other mediated devices have.
+    fn check_sharing(&self, taker: Option<(MdevId, &Mdev)>, queues: &Queues) -> Result {
         let mut ret = Ok(());
 
         if !self.assigned.meets(queues) {
             return ret;
         }
-        for (other, mdev) in self.mdevs.iter() {
-            let shared = mdev.assigned.within(queues).queues();
-            if Some(*other) != id && !shared.is_empty() {
-                conflict(mdev, &shared);
-                ret = Err(EADDRINUSE);
+        for (id, owner) in self.mdevs.iter() {
+            let shared = owner.assigned.within(queues).queues();
+            if shared.is_empty() {
+                continue;
             }
+            match taker {
+                Some((taker, _)) if taker == *id => continue,
+                Some((_, mdev)) => report::sharing(mdev, &shared, owner),
+                None => report::in_use(owner, &shared),
+            }
+            ret = Err(EADDRINUSE);
         }
         ret
     }
@@ -514,9 +515,7 @@ impl Tables {
         }
         ret?;
         for queues in &added {
-            ret = ret.and(self.check_sharing(Some(id), queues, &|owner, shared| {
-                report::sharing(mdev, shared, owner);
-            }));
+            ret = ret.and(self.check_sharing(Some((id, mdev)), queues));
         }
         ret?;
         if !new.is_possible(&self.host) {
@@ -543,6 +542,9 @@ impl Tables {
 
     /// Gives the broken queues of a mediated device another chance.
     pub(crate) fn retry_broken(&mut self, id: MdevId) {
+        if self.set(Set::Broken).is_empty() {
+            return;
+        }
         let Ok(mdev) = self.mdev(id) else {
             return;
         };
@@ -696,7 +698,7 @@ impl State {
 
         let queue = Queues::one(apqn);
         self.wait_for_resets(&[queue], held);
-        self.turn_off(&queue, None, held, &mut |_, interrupt| interrupt.turn_off());
+        self.turn_off(&queue, Wanted::All, held);
 
         let (mut tables, _) = self.tables.lock(held);
         tables.remove_queue(apqn);
@@ -902,7 +904,9 @@ impl State {
             self.commit(&guests, id, &mut held);
             old.queues_beyond(&new)
         };
-        self.wait_for_resets(&removed, held);
+        if !removed.iter().all(Queues::is_empty) {
+            self.wait_for_resets(&removed, held);
+        }
         Ok(())
     }
 
@@ -933,7 +937,7 @@ impl State {
     pub(crate) fn in_use(&self, queues: &Queues, held: &mut Held<'_, AttrMutex>) -> Result {
         let (tables, _) = self.tables.lock(held);
 
-        tables.check_sharing(None, queues, &report::in_use)
+        tables.check_sharing(None, queues)
     }
 
     /// Asks the machine again for the host's configuration, which may have changed before the AP
