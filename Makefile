@@ -11,7 +11,8 @@ help:
 	@echo 'make mainframe-test  of these, the tests of the emulated mainframe alone'
 	@echo 'make bench      what operations cost, in instructions, with both drivers'
 	@echo 'make compare    the C and the Rust driver side by side: tests, faults, random sequences'
-	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols'
+	@echo 'make check      rustfmt, clippy, rustdoc, checkpatch, symbols, the series'
+	@echo 'make series     the work as patches for Linux, for git am or git send-email, in build/series/'
 	@echo 'make shell      a console in the emulated mainframe'
 	@echo 'make clean      remove what this checkout made (build/)'
 	@echo 'make distclean  remove also what all checkouts share (toolchain, sources, objects)'
@@ -47,10 +48,13 @@ check:
 bench:
 	@scripts/bench
 
+series:
+	@scripts/series
+
 clean:
 	@scripts/clean
 
 distclean:
 	@scripts/clean all
 
-.PHONY: help run demo shell test mainframe-test compare check bench clean distclean
+.PHONY: help run demo shell test mainframe-test compare check bench series clean distclean

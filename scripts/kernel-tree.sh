@@ -25,7 +25,7 @@ elif [ ! -e "$state/extracted" ]; then
 	cp -al "$state/base" "$state/tree"
 	touch "$state/extracted"
 fi
-"$TOP/scripts/lay" "$state" patches drivers rust include Documentation tools/testing/selftests
+"$TOP/scripts/lay" "$state" patches $LAID
 
 # So that the same input makes the same kernel.
 export KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=vfio-ap KBUILD_BUILD_HOST=vfio-ap

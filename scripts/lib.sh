@@ -14,6 +14,8 @@ TOP=${TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 BUILD=${BUILD:-$TOP/build}
 CACHE=${VFIO_AP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vfio-ap-rust}
 LOGS=$BUILD/log
+# What is laid over the kernel's source, with patches/*.patch.
+LAID="drivers rust include Documentation tools/testing/selftests"
 
 # die MESSAGE...: one clear error that says what to do.
 die()

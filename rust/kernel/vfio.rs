@@ -326,11 +326,13 @@ impl<T: Operations> PinnedPage<T> {
     }
 
     /// Returns the device whose user has the page.
+    #[cfg(CONFIG_RUST_KVM_ABSTRACTIONS)]
     pub(crate) fn device(&self) -> &device::Device {
         self.dev.device()
     }
 
     /// Keeps the page from ever being used for something else.
+    #[cfg(CONFIG_RUST_KVM_ABSTRACTIONS)]
     pub(crate) fn keep_forever(&self) {
         // SAFETY: The page is pinned, so it can be referenced.
         unsafe { bindings::get_page(self.page) };

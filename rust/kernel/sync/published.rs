@@ -70,6 +70,7 @@ impl<T> Published<T> {
     /// # Safety
     ///
     /// A [`Publication`] of this place must exist and outlive `'a`.
+    #[cfg_attr(not(CONFIG_RUST_AP_ABSTRACTIONS), expect(dead_code))]
     pub(crate) unsafe fn borrow<'a>(&self) -> ArcBorrow<'a, T> {
         // SAFETY: By the type invariant and the caller's promise, the pointer comes from
         // `Arc::into_raw()`, and the `Arc` outlives `'a`.
