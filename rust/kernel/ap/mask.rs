@@ -226,6 +226,14 @@ impl Iterator for Iter {
         }
         None
     }
+
+    #[inline(never)]
+    fn nth(&mut self, n: usize) -> Option<u8> {
+        for _ in 0..n {
+            self.next()?;
+        }
+        self.next()
+    }
 }
 
 /// Iterator over the runs of adjacent members of a [`Mask`], in ascending order.

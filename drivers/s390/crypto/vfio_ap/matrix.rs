@@ -162,13 +162,8 @@ impl Matrix {
         let per_adapter = domains.max(1);
         let line = offset / width;
         let (mut apids, mut apqis) = (self.apm.iter(), self.aqm.iter());
-        for _ in 0..line / per_adapter {
-            apids.next();
-        }
-        for _ in 0..line % per_adapter {
-            apqis.next();
-        }
-        let (mut apid, mut apqi) = (apids.next(), apqis.next());
+        let mut apid = apids.nth(line / per_adapter);
+        let mut apqi = apqis.nth(line % per_adapter);
         let mut skip = offset % width;
         let mut left = &mut out[..end - offset];
         while !left.is_empty() {
