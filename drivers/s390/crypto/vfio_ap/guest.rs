@@ -10,6 +10,7 @@ use crate::{
     interrupt::{
         GuestHandler,
         Interrupt,
+        Unmapping,
         Wanted, //
     },
     matrix::{
@@ -515,6 +516,12 @@ impl Tables {
     fn take_interrupts(&mut self, among: &Queues, wanted: Wanted, last: bool) -> bool {
         let mut complete = true;
         let mut armed = self.set(Set::Armed).walk(among);
+
+        if let Wanted::Memory(id, iova, length) = wanted {
+            if let Ok(mdev) = self.mdev_mut(id) {
+                Unmapping::note(&mut mdev.unmapping, iova, length);
+            }
+        }
 
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {

@@ -40,6 +40,7 @@ use kernel::{
         Arc, //
     },
     time::{
+        delay::fsleep,
         Delta,
         Instant,
         Monotonic, //
@@ -130,8 +131,8 @@ impl Wanted {
     }
 }
 
-/// What a user takes away from its guest, for as long as the guest could pin it once more: VFIO
-/// looks again when it has told us, and expects nothing to be pinned then.
+/// What a user takes away from its guest, until the guest may pin it once more. When we have
+/// answered, VFIO looks whether something is pinned, and cannot go on if it always is.
 pub(crate) struct Unmapping {
     first: u64,
     last: u64,
@@ -139,11 +140,11 @@ pub(crate) struct Unmapping {
 }
 
 impl Unmapping {
-    /// How long the guest is kept from it after VFIO was answered.
+    /// How long after we have looked ourselves.
     const TIME: Delta = Delta::from_millis(10);
 
     /// Notes these `length` bytes, beside what is in `noted`.
-    fn note(noted: &mut Option<Self>, iova: u64, length: u64) {
+    pub(crate) fn note(noted: &mut Option<Self>, iova: u64, length: u64) {
         let (first, last) = (iova, iova.saturating_add(length.saturating_sub(1)));
         let before = noted.take().filter(Self::is_current);
 
@@ -158,7 +159,7 @@ impl Unmapping {
         self.at.elapsed() <= Self::TIME
     }
 
-    /// Tells whether the guest is kept from the byte at `address`.
+    /// Tells whether the guest may not pin the page of the byte at `address` yet.
     fn covers(&self, address: u64) -> bool {
         (self.first..=self.last).contains(&address) && self.is_current()
     }
@@ -220,19 +221,32 @@ impl GuestHandler {
         held: &mut Held<'_, HookLevel>,
     ) -> Result<Status, Response> {
         let nib = vcpu.gpr(2);
-        {
-            let (mut tables, _) = self.state.tables.lock(held);
-            let mdev = tables.check_plugged(self.id, apqn)?;
-            if mdev.unmapping.as_ref().is_some_and(|u| u.covers(nib)) {
-                return Err(Response::BUSY);
-            }
-            tables.loosen(self.id);
+        while !self.loosen(apqn, nib, held)? {
+            fsleep(Unmapping::TIME);
         }
         let ret = self.enable_loose(apqn, isc, nib, vcpu, held);
 
         let (mut tables, _) = self.state.tables.lock(held);
         tables.settle(self.id);
         ret
+    }
+
+    /// Notes that something is about to be pinned for a queue that the guest has. Returns `false` if
+    /// that must not be yet.
+    fn loosen(
+        &self,
+        apqn: Apqn,
+        nib: u64,
+        held: &mut Held<'_, HookLevel>,
+    ) -> Result<bool, Response> {
+        let (mut tables, _) = self.state.tables.lock(held);
+        let mdev = tables.check_plugged(self.id, apqn)?;
+
+        if mdev.unmapping.as_ref().is_some_and(|u| u.covers(nib)) {
+            return Ok(false);
+        }
+        tables.loosen(self.id);
+        Ok(true)
     }
 
     /// Does the work of [`Self::enable`]; all that is pinned and not needed is unpinned on return.
@@ -339,14 +353,6 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
-        let note = &mut |held: &mut Held<'_, Nothing>| {
-            let (mut tables, _) = self.tables.lock(held);
-            if let Ok(mdev) = tables.mdev_mut(id) {
-                Unmapping::note(&mut mdev.unmapping, iova, length);
-            }
-        };
-        note(held);
         self.turn_off(&Queues::ALL, Wanted::Memory(id, iova, length), held);
-        note(held);
     }
 }

@@ -594,7 +594,7 @@ FIXTURE_TEARDOWN_PARENT(stuck)
 /* Withholds the page of guest_nib(1); returns a descriptor, or -1. */
 static int withhold_page(uint8_t *page)
 {
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register missing = {
 		.range = { (uintptr_t)page, GUEST_PAGE },
@@ -625,7 +625,8 @@ TEST_F_TIMEOUT(stuck, others_go_on, 120)
 	struct call first, other;
 	unsigned long before;
 
-	ASSERT_EQ(0, guest_attach(&pair->guest, &pair->mdev, false));
+	/* A container would not wait for the page. */
+	ASSERT_EQ(0, guest_attach(&pair->guest, &pair->mdev, memory));
 	if (variant->attached)
 		ASSERT_EQ(0, other_attach(pair));
 	ASSERT_EQ(RC_NORMAL, guest_use(&pair->guest, pair->card, pair->dom));
@@ -641,10 +642,14 @@ TEST_F_TIMEOUT(stuck, others_go_on, 120)
 	ASSERT_TRUE(wait_for(memory ? poll(&withheld, 1, 0) :
 			     queue_counter(pair->qmp, pair->queue, "zapq-count") != before));
 	start_call(&other, pair, variant->other);
-	/* The reset takes seconds, even if it does end: first is who waits not. */
+	/*
+	 * The reset takes seconds, even if it does end: first is who waits not.  The page
+	 * comes when it is given.
+	 */
 	wait_for_at_most(PATIENCE, is_done(&other) || is_done(&first));
 	stopped = !is_done(&other);
 	if (memory) {
+		ASSERT_FALSE(is_done(&first));
 		ASSERT_TRUE(give_page(withheld.fd, page));
 	} else {
 		endless = !wait_for_at_most(AP_PATIENCE, is_done(&first) || stopped);
