@@ -492,11 +492,6 @@ long pinned_pages(void)
 	return kib / 4;
 }
 
-unsigned long queue_counter(int qmp, const char *queue, const char *counter)
-{
-	return strtoul(qmp_get(qmp, queue, counter), NULL, 10);
-}
-
 bool queue_irq_armed(int qmp, const char *queue)
 {
 	const char *irq = qmp_get(qmp, queue, "irq");

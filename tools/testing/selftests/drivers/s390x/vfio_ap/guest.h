@@ -112,7 +112,6 @@ long pinned_pages(void);
 /*
  * The emulated cards' own view, over QMP; @queue is what qmp_queue() returns.
  */
-unsigned long queue_counter(int qmp, const char *queue, const char *counter);
 bool queue_irq_armed(int qmp, const char *queue);
 bool queue_force(int qmp, const char *queue, const char *what);
 /* How often hardware saw one guest's data or interrupts reach another. */

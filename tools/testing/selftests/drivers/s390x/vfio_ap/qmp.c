@@ -202,32 +202,51 @@ const char *qmp_queue(int fd, int card, int dom)
 	return *path ? text("%s/queue[%d]", path, dom) : "";
 }
 
-#define NEW_DEVICE	"kselftest"
+unsigned long queue_counter(int qmp, const char *queue, const char *counter)
+{
+	return strtoul(qmp_get(qmp, queue, counter), NULL, 10);
+}
 
-static bool add_device(int fd, const char *properties)
+/* What the tests add is told by its name. */
+#define NEW_DEVICE	"kselftest-"
+
+static bool add_device(int fd, const char *id, const char *properties)
 {
 	return qmp_ok(qmp_execute(fd,
-				  "\"device_add\", \"arguments\": {\"id\": \"" NEW_DEVICE "\", %s}",
-				  properties));
+				  "\"device_add\", \"arguments\": {\"id\": \"%s\", %s}",
+				  id, properties));
 }
 
 bool qmp_add_card(int fd, int card, const char *type)
 {
-	return add_device(fd,
+	return add_device(fd, text(NEW_DEVICE "card%d", card),
 			  text("\"driver\": \"s390-ap-card\", \"apid\": %d, \"hwtype\": \"%s\"",
 			       card, type));
 }
 
 bool qmp_add_domain(int fd, int dom)
 {
-	return add_device(fd,
+	return add_device(fd, text(NEW_DEVICE "dom%d", dom),
 			  text("\"driver\": \"s390-ap-domain\", \"apqi\": %d", dom));
 }
 
 bool qmp_remove_new(int fd)
 {
-	return qmp_ok(qmp_execute(fd,
-				  "\"device_del\", \"arguments\": {\"id\": \"" NEW_DEVICE "\"}"));
+	const char *name = list_peripherals(fd);
+	bool any = false, ok = true;
+
+	while ((name = strstr(name, NAME NEW_DEVICE))) {
+		name += strlen(NAME);
+		any = true;
+		ok &= qmp_ok(qmp_execute(fd, "\"device_del\", \"arguments\": {\"id\": \"%.*s\"}",
+					 (int)strcspn(name, "\""), name));
+	}
+	return any && ok;
+}
+
+bool qmp_config_events(int fd, bool on)
+{
+	return qmp_set(fd, "/machine/s390-ap", "config-events", on ? "true" : "false");
 }
 
 static bool bus_has_new_device(void)
@@ -243,6 +262,7 @@ bool qmp_restore(void)
 
 	if (!ok)
 		return false;
+	ok = qmp_config_events(fd, true);
 	qmp_remove_new(fd);	/* most tests added none */
 	for (int i = 0; i < ap.nr_cards; i++) {
 		const char *card = qmp_card(fd, ap.cards[i]);

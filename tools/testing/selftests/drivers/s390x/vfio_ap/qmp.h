@@ -32,13 +32,19 @@ const char *qmp_get(int fd, const char *path, const char *property);
 const char *qmp_card(int fd, int card);
 const char *qmp_queue(int fd, int card, int dom);
 
-/* Hot plug: one new device at a time, of the type that the emulator names so. */
+/* How often its queue, as qmp_queue() names it, has had an instruction: "tapq-count". */
+unsigned long queue_counter(int fd, const char *queue, const char *counter);
+
+/* Hot plug: a card of the type that the emulator names so; all that is new goes again. */
 bool qmp_add_card(int fd, int card, const char *type);
 bool qmp_add_domain(int fd, int dom);
 bool qmp_remove_new(int fd);
 
+/* Without them the machine is not told of such a change: it has to look itself. */
+bool qmp_config_events(int fd, bool on);
+
 /*
- * No new device, and nothing wrong with the others: for the teardown.  When it
+ * No new device, events, and nothing wrong with the others: for the teardown.  When it
  * returns, the AP bus knows.
  */
 bool qmp_restore(void);

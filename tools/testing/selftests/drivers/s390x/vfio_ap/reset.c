@@ -60,7 +60,7 @@ FIXTURE_TEARDOWN_PARENT(reset)
 
 static unsigned long zeroized(int qmp, const char *queue)
 {
-	return strtoul(qmp_get(qmp, queue, "zapq-count"), NULL, 10);
+	return queue_counter(qmp, queue, "zapq-count");
 }
 
 TEST_F(reset, reset_zeroizes_each_queue)
