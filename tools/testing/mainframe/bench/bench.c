@@ -283,6 +283,15 @@ static int bind(int card, int dom)
 	return queue_bind(card, dom, "vfio_ap");
 }
 
+/*
+ * On a large machine a scan of the AP bus is most of what there would be to wait for.  The
+ * two minutes begin anew with this.
+ */
+static void scan_seldom(void)
+{
+	MUST(file_write(AP_BUS "/config_time", "120"));
+}
+
 /* Work that an operation has left behind is part of it. */
 static void settle(void)
 {
@@ -480,13 +489,35 @@ static bool config_changed(bool add, int dom)
 	return ok;
 }
 
+static void add_device(const char *id, const char *properties)
+{
+	execute(text("\"device_add\", \"arguments\": {\"id\": \"%s\", %s}", id, properties));
+}
+
+static void remove_device(const char *id)
+{
+	execute(text("\"device_del\", \"arguments\": {\"id\": \"%s\"}", id));
+}
+
 static void change_domain(bool add, int dom)
 {
+	const char *id = text("dom%04x", dom);
+
 	if (add)
-		execute(text("\"device_add\", \"arguments\": {\"driver\": \"s390-ap-domain\", \"id\": \"dom%04x\", \"apqi\": %d}",
-			     dom, dom));
+		add_device(id, text("\"driver\": \"s390-ap-domain\", \"apqi\": %d", dom));
 	else
-		execute(text("\"device_del\", \"arguments\": {\"id\": \"dom%04x\"}", dom));
+		remove_device(id);
+}
+
+static void change_card(bool add, int card)
+{
+	const char *id = text("card%02x", card);
+
+	if (add)
+		add_device(id, text("\"driver\": \"s390-ap-card\", \"apid\": %d, \"mode\": \"cca\"",
+				    card));
+	else
+		remove_device(id);
 }
 
 static void remove_and_add_domain(const char *suffix)
@@ -505,29 +536,30 @@ static void remove_and_add_domain(const char *suffix)
 	line(text("add-domain%s", suffix), 1, "%s", "");
 }
 
-#define AP_OBJECT	"/machine/s390-ap"
-
-/* One announcement of it all. */
-static void change_all_domains(bool add)
+/* Nothing looks at it in between: the AP bus is not told, and its own time is far off. */
+static void change_everything(bool add)
 {
-	set(AP_OBJECT, "config-events", "false");
+	scan_seldom();
+	for (int card = 0; card < nr_cards; card++)
+		change_card(add, card);
 	for (int dom = 0; dom < nr_doms; dom++)
 		change_domain(add, dom);
-	set(AP_OBJECT, "config-events", "true");
-	set(AP_OBJECT, "config-change", "true");
 }
 
 static void add_everything(void)
 {
-	change_all_domains(false);
-	MUST_BE(wait_for_at_most(600, !path_exists("%s", queue_path(nr_cards - 1, nr_doms - 1))));
-	settle();
+	set("/machine/s390-ap", "config-events", "false");
+	change_everything(false);
+	MUST(ap_rescan());
+	MUST_BE(!path_exists("/sys/devices/ap/card%02x", 0));
+	change_everything(true);
 	begin();
-	change_all_domains(true);
-	MUST_BE(wait_for_at_most(600, all_bound()));
+	MUST(ap_rescan());
 	settle();
 	end();
+	MUST_BE(all_bound());
 	line("add-everything", nr_queues(), "%s", "");
+	set("/machine/s390-ap", "config-events", "true");
 }
 
 static void host_changes(const struct mdev *mdev)
@@ -668,8 +700,7 @@ int main(int argc, char **argv)
 	MUST(qmp);
 	no_longer_busy(busy);
 	find_driver();
-	/* On a large machine a scan of the AP bus is most of what there would be to wait for. */
-	MUST(file_write(AP_BUS "/config_time", "120"));
+	scan_seldom();
 
 	load_and_unload();
 	bind_all("bind-unassigned");
