@@ -71,6 +71,7 @@ static void count3(int command, unsigned long a, unsigned long b, unsigned long 
 	COMMAND(COUNT_LINE);
 	COMMAND(COUNT_SYMBOLS);
 	COMMAND(COUNT_INTERRUPT);
+	COMMAND(COUNT_READY);
 	}
 }
 
@@ -153,6 +154,7 @@ static void find_driver(void)
 		count3(COUNT_NOT_DRIVER, modules[i].start & -4096UL,
 		       (modules[i].end & -4096UL) + 2 * 4096, 0);
 	count3(COUNT_NOT_DRIVER, kernel_start & -4096UL, (kernel_end & -4096UL) + 2 * 4096, 0);
+	count3(COUNT_READY, 0, 0, 0);
 	free(symbols);
 }
 
@@ -566,7 +568,7 @@ static void remove_and_add_domain(const char *suffix)
 		line(text("remove-domain%s", suffix), 1, "%s", "");
 		begin();
 		change_domain(true, nr_doms - 1);
-		MUST_BE(wait_for(config_changed(true, nr_doms - 1)));
+		MUST_BE(wait_for_at_most(600, config_changed(true, nr_doms - 1)));
 		settle();
 		end();
 		line(text("add-domain%s", suffix), 1, "%s", "");

@@ -17,5 +17,6 @@
 #define COUNT_LINE		6	/* text and its length */
 #define COUNT_SYMBOLS		7	/* text and its length, for the profile */
 #define COUNT_INTERRUPT		8	/* address of a handler, and of the interrupted address */
+#define COUNT_READY		9	/* these were all addresses */
 
 #endif /* MAINFRAME_BENCH_H */

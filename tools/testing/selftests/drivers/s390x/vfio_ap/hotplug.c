@@ -143,19 +143,16 @@ TEST_F(hotplug, old_card_is_left_out)
  * the card is too old for any driver, so there is no reason to test the second.  Returns
  * how often that was tested, or -1 for an error.
  */
-static long tests_of_old_card(const FIXTURE_DATA(hotplug) *self)
+static long tests_of_old_card(int qmp)
 {
-	int second_dom = ap.no_doms[1];
+	int card = ap.no_cards[0], dom = ap.no_doms[0], second_dom = ap.no_doms[1];
 	long tests;
 
-	if (!qmp_config_events(self->qmp, false) ||
-	    !qmp_add_domain(self->qmp, self->new_dom) ||
-	    !qmp_add_domain(self->qmp, second_dom) ||
-	    !qmp_add_card(self->qmp, self->new_card, "9") || end_of_scan())
+	if (!qmp_config_events(qmp, false) || !qmp_add_domain(qmp, dom) ||
+	    !qmp_add_domain(qmp, second_dom) || !qmp_add_card(qmp, card, "9") || end_of_scan())
 		return -1;
-	tests = queue_counter(self->qmp, qmp_queue(self->qmp, self->new_card, second_dom),
-			      "tapq-count");
-	if (!qmp_remove_new(self->qmp) || end_of_scan() || !qmp_config_events(self->qmp, true))
+	tests = queue_counter(qmp, qmp_queue(qmp, card, second_dom), "tapq-count");
+	if (!qmp_remove_new(qmp) || end_of_scan() || !qmp_config_events(qmp, true))
 		return -1;
 	return tests;
 }
@@ -166,9 +163,9 @@ TEST_F(hotplug, nothing_is_tested_in_vain)
 
 	ASSERT_EQ(0, mdev_remove(&self->mdev));
 	ASSERT_EQ(0, mdev_remove(&self->other));
-	ASSERT_EQ(0, tests_of_old_card(self)) TH_LOG("tests by the AP bus");
+	ASSERT_EQ(0, tests_of_old_card(self->qmp)) TH_LOG("tests by the AP bus");
 	ASSERT_EQ(0, mdev_create(&self->mdev));
-	tests = tests_of_old_card(self);
+	tests = tests_of_old_card(self->qmp);
 	ASSERT_LE(0, tests);
 	KNOWN_C_FAULT("L3", tests != 0);
 }

@@ -210,23 +210,23 @@ unsigned long queue_counter(int qmp, const char *queue, const char *counter)
 /* What the tests add is told by its name. */
 #define NEW_DEVICE	"kselftest-"
 
-static bool add_device(int fd, const char *name, const char *properties)
+static bool add_device(int fd, const char *id, const char *properties)
 {
 	return qmp_ok(qmp_execute(fd,
-				  "\"device_add\", \"arguments\": {\"id\": \"" NEW_DEVICE "%s\", %s}",
-				  name, properties));
+				  "\"device_add\", \"arguments\": {\"id\": \"%s\", %s}",
+				  id, properties));
 }
 
 bool qmp_add_card(int fd, int card, const char *type)
 {
-	return add_device(fd, text("card%d", card),
+	return add_device(fd, text(NEW_DEVICE "card%d", card),
 			  text("\"driver\": \"s390-ap-card\", \"apid\": %d, \"hwtype\": \"%s\"",
 			       card, type));
 }
 
 bool qmp_add_domain(int fd, int dom)
 {
-	return add_device(fd, text("dom%d", dom),
+	return add_device(fd, text(NEW_DEVICE "dom%d", dom),
 			  text("\"driver\": \"s390-ap-domain\", \"apqi\": %d", dom));
 }
 
