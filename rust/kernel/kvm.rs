@@ -146,17 +146,18 @@ pub struct KvmGuard<'a> {
 impl KvmGuard<'_> {
     /// Sets the guest's adapters, domains and control domains. Stops all vCPUs for it.
     #[inline]
-    pub fn set_masks(&self, apm: ap::Mask, aqm: ap::Mask, adm: ap::Mask) {
-        let (mut apm, mut aqm, mut adm) = (apm.words(), aqm.words(), adm.words());
+    pub fn set_masks(&self, apm: &ap::Mask, aqm: &ap::Mask, adm: &ap::Mask) {
+        // CAST: A mask has the layout of its words; the function only reads them.
+        let words = |mask: &ap::Mask| core::ptr::from_ref(mask).cast_mut().cast();
 
         // SAFETY: `kvm->lock` is held; the masks have 256 bits and are only read.
         // `kvm_s390_crypto_init()` has given the VM the CRYCB that they are written to.
         unsafe {
             bindings::kvm_arch_crypto_set_masks(
                 self.kvm.0.get(),
-                apm.as_mut_ptr().cast(),
-                aqm.as_mut_ptr().cast(),
-                adm.as_mut_ptr().cast(),
+                words(apm),
+                words(aqm),
+                words(adm),
             )
         };
     }

@@ -10,7 +10,6 @@ use crate::{
     interrupt::{
         GuestHandler,
         Interrupt,
-        Unmapping,
         Wanted, //
     },
     matrix::{
@@ -245,7 +244,7 @@ impl State {
             tables.replug(id)
         };
         if let Some((_, new)) = &change {
-            kvm.set_masks(new.apm, new.aqm, new.adm);
+            kvm.set_masks(&new.apm, &new.aqm, &new.adm);
         }
 
         let (mut tables, _) = self.tables.lock(&mut held);
@@ -324,7 +323,7 @@ impl State {
             let guest = guests.remove(&id);
             if let Some(guest) = &guest {
                 let (kvm, _) = guest.kvm().lock(&mut held);
-                kvm.set_masks(Mask::EMPTY, Mask::EMPTY, Mask::EMPTY);
+                kvm.set_masks(&Mask::EMPTY, &Mask::EMPTY, &Mask::EMPTY);
             }
 
             let (mut tables, _) = self.tables.lock(&mut held);
@@ -350,11 +349,6 @@ impl State {
 
         self.wait_for_resets(&[plugged.queues()], held);
         self.turn_off(&Queues::ALL, Wanted::Session(id), held);
-        // Nothing new can come; what there is waits for locks of the user's own, if at all.
-        let mut pause = Pause::new();
-        while !self.drop_retired(id, held) {
-            pause.sleep();
-        }
     }
 
     /// The mediated device is to be removed: takes the queues from the guest, and asks its user to
@@ -473,7 +467,8 @@ impl State {
     ///
     /// Where the user of a mediated device takes its memory back, it must be the caller. All that
     /// is over toward its guest is given back then, and intercepted instructions that have pinned a
-    /// page are waited for.
+    /// page are waited for. If all of the memory is taken back, the latter has no limit: nothing
+    /// new can come, and what there is waits for locks of the user's own, if at all.
     pub(crate) fn turn_off(&self, among: &Queues, wanted: Wanted, held: &mut Held<'_, Nothing>) {
         /// How often to look, with the pauses between.
         const TRIES: u32 = 300;
@@ -490,10 +485,10 @@ impl State {
                 tables.take_interrupts(among, wanted, left == 0)
             };
             let settled = (wanted.session()).is_none_or(|id| self.drop_retired(id, held));
-            if left == 0 || complete && settled {
+            if complete && settled || left == 0 && !matches!(wanted, Wanted::Session(_)) {
                 return;
             }
-            left -= 1;
+            left = left.saturating_sub(1);
             pause.sleep();
         }
     }
@@ -517,9 +512,9 @@ impl Tables {
         let mut complete = true;
         let mut armed = self.set(Set::Armed).walk(among);
 
-        if let Wanted::Memory(id, iova, length) = wanted {
+        if let Wanted::Memory(id, ..) = wanted {
             if let Ok(mdev) = self.mdev_mut(id) {
-                Unmapping::note(&mut mdev.unmapping, iova, length);
+                mdev.unmapped = Some(Instant::now());
             }
         }
 

@@ -41,9 +41,7 @@ use kernel::{
     },
     time::{
         delay::fsleep,
-        Delta,
-        Instant,
-        Monotonic, //
+        Delta, //
     },
     vfio, //
 };
@@ -131,39 +129,9 @@ impl Wanted {
     }
 }
 
-/// What a user takes away from its guest, until the guest may pin it once more. When we have
-/// answered, VFIO looks whether something is pinned, and cannot go on if it always is.
-pub(crate) struct Unmapping {
-    first: u64,
-    last: u64,
-    at: Instant<Monotonic>,
-}
-
-impl Unmapping {
-    /// How long after we have looked ourselves.
-    const TIME: Delta = Delta::from_millis(10);
-
-    /// Notes these `length` bytes, beside what is in `noted`.
-    pub(crate) fn note(noted: &mut Option<Self>, iova: u64, length: u64) {
-        let (first, last) = (iova, iova.saturating_add(length.saturating_sub(1)));
-        let before = noted.take().filter(Self::is_current);
-
-        *noted = Some(Self {
-            first: before.as_ref().map_or(first, |b| b.first.min(first)),
-            last: before.as_ref().map_or(last, |b| b.last.max(last)),
-            at: Instant::now(),
-        });
-    }
-
-    fn is_current(&self) -> bool {
-        self.at.elapsed() <= Self::TIME
-    }
-
-    /// Tells whether the guest may not pin the page of the byte at `address` yet.
-    fn covers(&self, address: u64) -> bool {
-        (self.first..=self.last).contains(&address) && self.is_current()
-    }
-}
+/// How long a guest has to wait with pinning a page when its user has unmapped memory. When we have
+/// answered, VFIO looks whether something is pinned there, and cannot go on if it always is.
+const AFTER_UNMAP: Delta = Delta::from_millis(10);
 
 /// What handles the intercepted instructions of one guest.
 pub(crate) struct GuestHandler {
@@ -221,8 +189,8 @@ impl GuestHandler {
         held: &mut Held<'_, HookLevel>,
     ) -> Result<Status, Response> {
         let nib = vcpu.gpr(2);
-        while !self.loosen(apqn, nib, held)? {
-            fsleep(Unmapping::TIME);
+        while !self.loosen(apqn, held)? {
+            fsleep(AFTER_UNMAP);
         }
         let ret = self.enable_loose(apqn, isc, nib, vcpu, held);
 
@@ -233,16 +201,11 @@ impl GuestHandler {
 
     /// Notes that something is about to be pinned for a queue that the guest has. Returns `false` if
     /// that must not be yet.
-    fn loosen(
-        &self,
-        apqn: Apqn,
-        nib: u64,
-        held: &mut Held<'_, HookLevel>,
-    ) -> Result<bool, Response> {
+    fn loosen(&self, apqn: Apqn, held: &mut Held<'_, HookLevel>) -> Result<bool, Response> {
         let (mut tables, _) = self.state.tables.lock(held);
         let mdev = tables.check_plugged(self.id, apqn)?;
 
-        if mdev.unmapping.as_ref().is_some_and(|u| u.covers(nib)) {
+        if (mdev.unmapped).is_some_and(|at| at.elapsed() < AFTER_UNMAP) {
             return Ok(false);
         }
         tables.loosen(self.id);

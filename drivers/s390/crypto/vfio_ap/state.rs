@@ -27,7 +27,6 @@ use crate::{
     interrupt::{
         Chain,
         Interrupt,
-        Unmapping,
         Wanted, //
     },
     matrix::{
@@ -78,7 +77,10 @@ use kernel::{
         self,
         AttributeFile, //
     },
-    time::Instant,
+    time::{
+        Instant,
+        Monotonic, //
+    },
     workqueue::DelayedWork, //
 };
 
@@ -223,8 +225,8 @@ pub(crate) struct Mdev {
     /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt of
     /// a queue that shows it.
     pub(crate) loose: usize,
-    /// What of its memory the user is taking away from the guest, or has just taken.
-    pub(crate) unmapping: Option<Unmapping>,
+    /// When its user was last taking memory away from the guest.
+    pub(crate) unmapped: Option<Instant<Monotonic>>,
 }
 
 impl Mdev {
@@ -756,7 +758,7 @@ impl State {
             stale: false,
             retired: Chain::default(),
             loose: 0,
-            unmapping: None,
+            unmapped: None,
         };
 
         tables.mdevs.try_create_and_insert(id, mdev, GFP_KERNEL)?;

@@ -435,17 +435,24 @@ TEST_F_TIMEOUT(failslab, ioctls, 600)
 	}
 }
 
-/* A guest whose interrupts are off. */
-static int guest_start(struct guest *guest, const struct mdev *mdev, int card, int dom)
+/* A guest whose interrupts are off; *@pinned is what is pinned then. */
+static int guest_start(struct guest *guest, const struct mdev *mdev, int card, int dom,
+		       long *pinned)
 {
 	int ret;
 
 	vm_need_modules();
 	ret = mdev_assign(mdev, card, dom) ?: guest_create(guest) ?:
 	      guest_attach(guest, mdev, false);
+	if (ret)
+		return ret;
+	*pinned = pinned_pages();
 	/* What the guest needs of storage is there from now on. */
-	return ret ?: guest_irq_on(guest, card, dom, 0, guest_nib(0)) ?:
-	       guest_irq_off(guest, card, dom);
+	ret = guest_irq_on(guest, card, dom, 0, guest_nib(0)) ?:
+	      guest_irq_off(guest, card, dom);
+	if (!ret && !wait_for(pinned_pages() == *pinned))
+		ret = -ETIME;
+	return ret;
 }
 
 TEST_F_TIMEOUT(failslab, interrupt, 600)
@@ -454,8 +461,7 @@ TEST_F_TIMEOUT(failslab, interrupt, 600)
 	bool ok = true;
 	long pinned;
 
-	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
-	pinned = pinned_pages();
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom, &pinned));
 	while (ok && next_attempt(&self->all)) {
 		int ret = guest_irq_on(&guest, self->card, self->dom, 0, guest_nib(0));
 
@@ -479,8 +485,7 @@ TEST_F_TIMEOUT(failslab, unmap, 600)
 	bool ok = true;
 	long pinned;
 
-	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
-	pinned = pinned_pages();
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom, &pinned));
 	while (ok) {
 		ok = !guest_irq_on(&guest, self->card, self->dom, 0, guest_nib(0));
 		if (!ok || !next_attempt(&self->all))
@@ -501,8 +506,7 @@ TEST_F_TIMEOUT(failslab, close_device, 600)
 	bool ok = true;
 	long pinned;
 
-	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom));
-	pinned = pinned_pages();
+	ASSERT_EQ(0, guest_start(&guest, &self->mdev, self->card, self->dom, &pinned));
 	while (ok) {
 		ok = !guest_irq_on(&guest, self->card, self->dom, 0, guest_nib(0));
 		if (!ok || !next_attempt(&self->all))
