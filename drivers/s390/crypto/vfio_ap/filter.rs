@@ -84,6 +84,11 @@ impl Grid {
         self.apm.is_empty()
     }
 
+    /// Tells whether a queue of one of these adapters is in the set.
+    pub(crate) fn has_one_of(&self, apm: Mask) -> bool {
+        !(self.apm & apm).is_empty()
+    }
+
     /// Tells whether one of these queues is in the set.
     pub(crate) fn meets(&self, queues: &Queues) -> bool {
         self.walk(queues).next(self).is_some()

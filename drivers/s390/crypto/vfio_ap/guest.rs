@@ -566,7 +566,8 @@ impl Tables {
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
-        if self.set(Set::Watched).is_empty() {
+        let watched = self.set(Set::Watched);
+        if watched.is_empty() || !watched.has_one_of(old.apm | new.apm) {
             return;
         }
         for (from, beyond) in [(old, new), (new, old)] {
