@@ -512,9 +512,9 @@ TEST_F_TIMEOUT(failslab, close_device, 600)
 		if (!ok || !next_attempt(&self->all))
 			break;
 		was_refused(&self->all, close(guest.vdev.device));
-		ok = pinned_pages() == pinned &&
-		     !strcmp("assigned\n", queue_status(self->card, self->dom)) &&
-		     !vdev_start(&guest.vdev);
+		EXPECT_EQ(pinned, pinned_pages());
+		EXPECT_STREQ("assigned\n", queue_status(self->card, self->dom));
+		ok = !vdev_start(&guest.vdev);
 	}
 	EXPECT_TRUE(ok) TH_LOG("allocation %d", self->all.nth);
 	EXPECT_ALL_TRIED(&self->all);
