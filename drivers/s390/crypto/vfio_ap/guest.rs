@@ -254,8 +254,10 @@ impl State {
         }
         if let Ok(mdev) = tables.mdev_mut(id) {
             mdev.notify_guest_matrix();
-            if let (Some(session), Some(_)) = (&mut mdev.session, change) {
-                session.signal(Event::ConfigChange);
+            if change.is_some() {
+                if let Some(session) = &mut mdev.session {
+                    session.signal(Event::ConfigChange);
+                }
             }
         }
         self.look_after(&tables);
@@ -327,19 +329,16 @@ impl State {
             }
 
             let (mut tables, _) = self.tables.lock(&mut held);
-            let session = tables
-                .mdev_mut(id)
-                .ok()
-                .and_then(|mdev| mdev.session.take());
+            let session = tables.mdev_mut(id).ok().and_then(|mdev| {
+                mdev.stale = true;
+                mdev.session.take()
+            });
             let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
             tables.start_resets(&[plugged.queues()], false);
             tables.retry_broken(id);
             tables.notify_queues(&plugged, &Matrix::default());
-            if let Ok(mdev) = tables.mdev_mut(id) {
-                mdev.stale = true;
-            }
             self.look_after(&tables);
-            (plugged, guest, session)
+            (plugged.queues(), guest, session)
         };
         // Both wait for what the guest and its user are doing, hence with no lock held.
         drop(guest);
@@ -347,7 +346,7 @@ impl State {
             session.user.cancel_work();
         }
 
-        self.wait_for_resets(&[plugged.queues()], held);
+        self.wait_for_resets(&[plugged], held);
         self.turn_off(&Queues::ALL, Wanted::Session(id), held);
     }
 
@@ -379,15 +378,15 @@ impl State {
         let plugged = {
             let (mut tables, _) = self.tables.lock(held);
             let session = tables.mdev_mut(id)?.session.as_ref();
-            let plugged = session.map_or(Matrix::default(), |s| s.plugged);
+            let plugged = session.map_or(Matrix::default(), |s| s.plugged).queues();
             // A reset in place that has ended meanwhile does not serve for this one.
             tables.step_all();
-            tables.start_resets(&[plugged.queues()], true);
+            tables.start_resets(&[plugged], true);
             tables.retry_broken(id);
             self.look_after(&tables);
             plugged
         };
-        let clean = self.wait_for_resets(&[plugged.queues()], held);
+        let clean = self.wait_for_resets(&[plugged], held);
         self.drop_retired(id, held);
         // A queue that broke has left the guest, and may be being reset once more by now.
         if clean {
@@ -422,16 +421,15 @@ impl State {
             let Some(apqn) = awaited else {
                 break passable;
             };
-            let since = waiting.map_or_else(Instant::<Monotonic>::now, |(since, _)| since);
-            waiting = Some((since, apqn));
-            if since.elapsed().as_nanos() > 2 * LIMIT.as_nanos() {
+            waiting = Some(apqn);
+            if asked.elapsed().as_nanos() > 2 * LIMIT.as_nanos() {
                 break false;
             }
             pause.sleep();
         };
-        if let Some((since, apqn)) = waiting {
+        if let Some(apqn) = waiting {
             let (tables, _) = self.tables.lock(held);
-            report::waited(&tables.limit, apqn, since.elapsed());
+            report::waited(&tables.limit, apqn, asked.elapsed());
         }
 
         let (guests, mut held) = self.guests.lock(held);
@@ -445,20 +443,22 @@ impl State {
     /// Waits for locks that VFIO holds for this user alone, as long as the user makes it: to be
     /// called only by the user, or by its work item.
     pub(crate) fn drop_retired(&self, id: MdevId, held: &mut Held<'_, Nothing>) -> bool {
+        let mut given_back = 0;
+
         loop {
             let interrupt = {
                 let (mut tables, _) = self.tables.lock(held);
                 let Ok(mdev) = tables.mdev_mut(id) else {
                     return true;
                 };
+                mdev.loose -= given_back;
                 match mdev.retired.pop() {
                     Some(interrupt) => interrupt,
                     None => return mdev.loose == 0,
                 }
             };
             drop(interrupt);
-            let (mut tables, _) = self.tables.lock(held);
-            tables.settle(id);
+            given_back = 1;
         }
     }
 
@@ -485,10 +485,14 @@ impl State {
                 tables.take_interrupts(among, wanted, left == 0)
             };
             let settled = (wanted.session()).is_none_or(|id| self.drop_retired(id, held));
-            if complete && settled || left == 0 && !matches!(wanted, Wanted::Session(_)) {
+            if complete && settled {
                 return;
             }
-            left = left.saturating_sub(1);
+            if left != 0 {
+                left -= 1;
+            } else if !matches!(wanted, Wanted::Session(_)) {
+                return;
+            }
             pause.sleep();
         }
     }
@@ -521,7 +525,7 @@ impl Tables {
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {
                 let interrupt = queue.interrupt.as_mut().filter(|i| wanted.has(i))?;
-                if wanted.is_ready(&queue.reset, interrupt) || last {
+                if interrupt.turn_off() || last {
                     queue.interrupt.take()
                 } else {
                     complete = false;
@@ -567,7 +571,7 @@ impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
         let watched = self.set(Set::Watched);
-        if watched.is_empty() || !watched.has_one_of(old.apm | new.apm) {
+        if !watched.has_one_of(old.apm | new.apm) {
             return;
         }
         for (from, beyond) in [(old, new), (new, old)] {

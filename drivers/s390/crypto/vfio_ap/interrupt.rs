@@ -9,7 +9,6 @@
 use crate::{
     matrix::Queues,
     mdev::VfioDevice,
-    reset::Reset,
     state::{
         Mdev,
         MdevId,
@@ -75,8 +74,9 @@ impl Chain {
 }
 
 impl Interrupt {
-    /// Turns the interrupt off, and says whether that is through.
-    fn turn_off(&mut self) -> bool {
+    /// Turns the interrupt off, and says whether that is through. Hardware refuses that during a
+    /// reset, which turns it off by itself.
+    pub(crate) fn turn_off(&mut self) -> bool {
         if !self.hardware.is_off() && !self.hardware.is_disarming() {
             self.hardware.disable();
         }
@@ -115,16 +115,6 @@ impl Wanted {
             Self::Memory(id, iova, length) => {
                 interrupt.session == id && interrupt.hardware.iova().wrapping_sub(iova) < length
             }
-        }
-    }
-
-    /// Turns one of them off, and says whether that is through.
-    pub(crate) fn is_ready(self, reset: &Reset, interrupt: &mut Interrupt) -> bool {
-        // A reset turns the interrupt off. Where it has failed, that is done here.
-        if matches!(self, Self::Session(_)) && reset.is_running() {
-            interrupt.hardware.is_off()
-        } else {
-            interrupt.turn_off()
         }
     }
 }

@@ -141,10 +141,11 @@ pub(crate) fn waited(limit: &RateLimit, apqn: Apqn, time: Delta) {
     /// What nobody wants to hear of.
     const SHORT_MS: i64 = 100;
 
-    if time.as_millis() >= SHORT_MS {
+    let ms = time.as_millis();
+    if ms >= SHORT_MS {
         limited!(
             limit,
-            pr_notice!("Waited {}ms for reset of queue {apqn}\n", time.as_millis())
+            pr_notice!("Waited {ms}ms for reset of queue {apqn}\n")
         );
     }
 }
