@@ -120,8 +120,9 @@ impl Wanted {
 }
 
 /// How long a guest has to wait with pinning a page when its user has unmapped memory. When we have
-/// answered, VFIO looks whether something is pinned there, and cannot go on if it always is.
-const AFTER_UNMAP: Delta = Delta::from_millis(10);
+/// answered, VFIO looks whether something is pinned there, and cannot go on if it always is. Longer
+/// than we wait between two looks of our own.
+const AFTER_UNMAP: Delta = Delta::from_millis(20);
 
 /// What handles the intercepted instructions of one guest.
 pub(crate) struct GuestHandler {
