@@ -437,8 +437,8 @@ impl State {
         clean
     }
 
-    /// Gives back the interrupts toward a guest that are over. Returns whether nothing of its user's
-    /// memory is pinned any more that no interrupt of a queue shows.
+    /// Gives back the interrupts toward a guest that are over. Returns whether no memory of its
+    /// user is pinned any more that no interrupt of a queue shows.
     ///
     /// Waits for locks that VFIO holds for this user alone, as long as the user makes it: to be
     /// called only by the user, or by its work item.

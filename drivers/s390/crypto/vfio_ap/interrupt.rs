@@ -190,8 +190,8 @@ impl GuestHandler {
         ret
     }
 
-    /// Notes that something is about to be pinned for a queue that the guest has. Returns `false` if
-    /// that must not be yet.
+    /// Notes that something is about to be pinned for a queue that the guest has. Returns `false`
+    /// if that must not be yet.
     fn loosen(&self, apqn: Apqn, held: &mut Held<'_, HookLevel>) -> Result<bool, Response> {
         let (mut tables, _) = self.state.tables.lock(held);
         let mdev = tables.check_plugged(self.id, apqn)?;

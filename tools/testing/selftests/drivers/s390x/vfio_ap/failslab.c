@@ -346,7 +346,7 @@ static int read_from(const char *path, char *buf, size_t size)
 TEST_F_TIMEOUT(failslab, read, 600)
 {
 	const struct attempts all = self->all;
-	const char *paths[] = {
+	const char * const paths[] = {
 		mdev_attr(&self->mdev, "matrix"),
 		mdev_attr(&self->mdev, "guest_matrix"),
 		mdev_attr(&self->mdev, "control_domains"),

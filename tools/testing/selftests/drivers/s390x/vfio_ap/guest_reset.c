@@ -373,7 +373,7 @@ TEST_F_TIMEOUT(slow, close, 120)
 	KNOWN_C_FAULT(variant->fault, wrong);
 }
 
-/* C7: nobody waits for what another guest has or does: a stuck queue, or a page that is not there */
+/* C7: nobody waits for what another guest has: a stuck queue, or a page that is not there */
 
 struct call {
 	int (*fn)(struct pair_data *self);
