@@ -570,8 +570,7 @@ impl Tables {
 impl Tables {
     /// Tells those who poll queues that have come to a guest or have left it.
     fn notify_queues(&self, old: &Matrix, new: &Matrix) {
-        let watched = self.set(Set::Watched);
-        if !watched.has_one_of(old.apm | new.apm) {
+        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
             return;
         }
         for (from, beyond) in [(old, new), (new, old)] {

@@ -55,7 +55,7 @@ pub(crate) struct Interrupt {
     next: Option<KBox<Interrupt>>,
 }
 
-/// Interrupts that are in the tables no more and whose resources are to be given back.
+/// Interrupts that no queue has any more and whose resources are to be given back.
 #[derive(Default)]
 pub(crate) struct Chain(Option<KBox<Interrupt>>);
 
