@@ -250,7 +250,7 @@ impl State {
         let (mut tables, _) = self.tables.lock(&mut held);
         if let Some((old, new)) = &change {
             tables.start_resets(&old.queues_beyond(new), false);
-            tables.notify_queues(old, new);
+            tables.note_plugged(old, new);
         }
         if let Ok(mdev) = tables.mdev_mut(id) {
             mdev.notify_guest_matrix();
@@ -336,7 +336,7 @@ impl State {
             let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
             tables.start_resets(&[plugged.queues()], false);
             tables.retry_broken(id);
-            tables.notify_queues(&plugged, &Matrix::default());
+            tables.note_plugged(&plugged, &Matrix::default());
             self.look_after(&tables);
             (plugged.queues(), guest, session)
         };
@@ -467,33 +467,34 @@ impl State {
     ///
     /// Where the user of a mediated device takes its memory back, it must be the caller. All that
     /// is over toward its guest is given back then, and intercepted instructions that have pinned a
-    /// page are waited for. If all of the memory is taken back, the latter has no limit: nothing
-    /// new can come, and what there is waits for locks of the user's own, if at all.
+    /// page are waited for. That has no limit: nothing new can come, and what there is waits for
+    /// locks and memory of the user's own, if at all.
     pub(crate) fn turn_off(&self, among: &Queues, wanted: Wanted, held: &mut Held<'_, Nothing>) {
-        /// How often to look, with the pauses between.
-        const TRIES: u32 = 300;
+        /// How often to look, with the pauses between: a reset takes no longer.
+        const TRIES: u32 = 330;
 
         let mut pause = Pause::new();
         let mut left = TRIES;
 
         loop {
-            let complete = {
+            let (complete, settled) = {
                 let (mut tables, _) = self.tables.lock(held);
                 if left < TRIES {
                     tables.step_all();
                 }
-                tables.take_interrupts(among, wanted, left == 0)
+                let complete = tables.take_interrupts(among, wanted, left == 0);
+                let mdev = wanted.session().and_then(|id| tables.mdev(id).ok());
+                (complete, mdev.is_none_or(|mdev| mdev.loose == 0))
             };
-            let settled = (wanted.session()).is_none_or(|id| self.drop_retired(id, held));
+            // Both at one moment, for what was being pinned may have come to a queue.
             if complete && settled {
                 return;
             }
-            if left != 0 {
-                left -= 1;
-            } else if !matches!(wanted, Wanted::Session(_)) {
-                return;
+            let settled = (wanted.session()).is_none_or(|id| self.drop_retired(id, held));
+            if !complete || !settled {
+                left = left.saturating_sub(1);
+                pause.sleep();
             }
-            pause.sleep();
         }
     }
 
@@ -515,12 +516,6 @@ impl Tables {
     fn take_interrupts(&mut self, among: &Queues, wanted: Wanted, last: bool) -> bool {
         let mut complete = true;
         let mut armed = self.set(Set::Armed).walk(among);
-
-        if let Wanted::Memory(id, ..) = wanted {
-            if let Ok(mdev) = self.mdev_mut(id) {
-                mdev.unmapped = Some(Instant::now());
-            }
-        }
 
         while let Some(apqn) = armed.next(self.set(Set::Armed)) {
             let interrupt = self.with_queue(apqn, |queue| {
@@ -568,13 +563,11 @@ impl Tables {
 }
 
 impl Tables {
-    /// Tells those who poll queues that have come to a guest or have left it.
-    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
-        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
-            return;
-        }
-        for (from, beyond) in [(old, new), (new, old)] {
+    /// Notes which queues have come to a guest or have left it, and tells those who poll them.
+    fn note_plugged(&mut self, old: &Matrix, new: &Matrix) {
+        for (from, beyond, member) in [(old, new, false), (new, old, true)] {
             for queues in &from.queues_beyond(beyond) {
+                self.plugged.set_all(queues, member);
                 let mut watched = self.set(Set::Watched).walk(queues);
                 while let Some(apqn) = watched.next(self.set(Set::Watched)) {
                     if let Some(queue) = self.queues.get(apqn) {

@@ -40,7 +40,8 @@ use kernel::{
     },
     time::{
         delay::fsleep,
-        Delta, //
+        Delta,
+        Instant, //
     },
     vfio, //
 };
@@ -120,8 +121,7 @@ impl Wanted {
 }
 
 /// How long a guest has to wait with pinning a page when its user has unmapped memory. When we have
-/// answered, VFIO looks whether something is pinned there, and cannot go on if it always is. Longer
-/// than we wait between two looks of our own.
+/// answered, VFIO looks whether something is pinned there, and cannot go on if it always is.
 const AFTER_UNMAP: Delta = Delta::from_millis(20);
 
 /// What handles the intercepted instructions of one guest.
@@ -196,7 +196,8 @@ impl GuestHandler {
         let (mut tables, _) = self.state.tables.lock(held);
         let mdev = tables.check_plugged(self.id, apqn)?;
 
-        if (mdev.unmapped).is_some_and(|at| at.elapsed() < AFTER_UNMAP) {
+        let lately = (mdev.unmapped).is_some_and(|at| at.elapsed() < AFTER_UNMAP);
+        if lately || mdev.unmapping != 0 {
             return Ok(false);
         }
         tables.loosen(self.id);
@@ -218,13 +219,14 @@ impl GuestHandler {
             return Err(Response::INVALID_ADDRESS);
         }
         let invalid = |_| Response::INVALID_ADDRESS;
+        let room = KBox::<Interrupt>::new_uninit(GFP_KERNEL).map_err(|_| Response::BUSY)?;
+        let gisc = Gisc::register(vcpu.kvm(), isc).map_err(invalid)?;
+        // The last to be taken: whoever takes the memory away waits until it is noted.
         let page = self.dev.pin_page(nib).map_err(invalid)?;
         // A secure guest has to share the page, or nobody could write to it.
         if vcpu.is_protected() && !page.is_shared() {
             return Err(Response::INVALID_ADDRESS);
         }
-        let gisc = Gisc::register(vcpu.kvm(), isc).map_err(invalid)?;
-        let room = KBox::<Interrupt>::new_uninit(GFP_KERNEL).map_err(|_| Response::BUSY)?;
 
         // What is not needed any more. Declared before the tables are locked, hence dropped after
         // they are unlocked.
@@ -307,6 +309,13 @@ impl State {
         length: u64,
         held: &mut Held<'_, Nothing>,
     ) {
+        if let Ok(mdev) = self.tables.lock(held).0.mdev_mut(id) {
+            mdev.unmapping += 1;
+        }
         self.turn_off(&Queues::ALL, Wanted::Memory(id, iova, length), held);
+        if let Ok(mdev) = self.tables.lock(held).0.mdev_mut(id) {
+            mdev.unmapping -= 1;
+            mdev.unmapped = Some(Instant::now());
+        }
     }
 }

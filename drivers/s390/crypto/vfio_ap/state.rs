@@ -225,7 +225,9 @@ pub(crate) struct Mdev {
     /// How many pages of its user's memory are pinned, or being unpinned, without an interrupt of
     /// a queue that shows it.
     pub(crate) loose: usize,
-    /// When its user was last taking memory away from the guest.
+    /// How many threads of its user are just taking memory away from the guest.
+    pub(crate) unmapping: usize,
+    /// When the last of them had done so.
     pub(crate) unmapped: Option<Instant<Monotonic>>,
 }
 
@@ -312,6 +314,9 @@ pub(crate) struct Tables {
     pub(crate) mdevs: RBTree<MdevId, Mdev>,
     /// The queues that are assigned, bound or not: derived from `mdevs`.
     assigned: Grid,
+    /// The queues that guests have: derived from the sessions of `mdevs`, once the guest's masks
+    /// are set.
+    pub(crate) plugged: Grid,
     /// Each [`Set`]: derived from `queues`.
     sets: [Grid; Set::NUMBER],
     /// The limit for messages about queues as such.
@@ -348,9 +353,7 @@ impl Tables {
     /// Gives these queues to a mediated device, or to none.
     #[inline(never)]
     fn set_owner(&mut self, queues: &Queues, owner: Option<MdevId>) {
-        for apid in queues.apm.iter() {
-            self.assigned.set_row(apid, queues.aqm, owner.is_some());
-        }
+        self.assigned.set_all(queues, owner.is_some());
         let mut bound = self.queues.present().walk(queues);
         while let Some(apqn) = bound.next(self.queues.present()) {
             if let Some(queue) = self.queues.get_mut(apqn) {
@@ -618,6 +621,7 @@ impl State {
             queues: Table::new()?,
             mdevs: RBTree::new(),
             assigned: Grid::new()?,
+            plugged: Grid::new()?,
             sets: [
                 Grid::new()?,
                 Grid::new()?,
@@ -729,11 +733,14 @@ impl State {
         held: &mut Held<'_, Nothing>,
     ) -> Status {
         let (mut tables, _) = self.tables.lock(held);
-        tables.with_queue(apqn, |queue| queue.status_file.read(dev, name));
+        let owner = tables.with_queue(apqn, |queue| {
+            queue.status_file.read(dev, name);
+            queue.owner
+        });
 
-        match tables.owner(apqn) {
+        match owner.flatten() {
             None => Status::Unassigned,
-            Some((_, mdev)) if mdev.has_plugged(apqn) => Status::InUse,
+            Some(_) if tables.plugged.contains(apqn) => Status::InUse,
             Some(_) => Status::Assigned,
         }
     }
@@ -758,6 +765,7 @@ impl State {
             stale: false,
             retired: Chain::default(),
             loose: 0,
+            unmapping: 0,
             unmapped: None,
         };
 

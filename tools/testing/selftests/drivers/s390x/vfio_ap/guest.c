@@ -218,28 +218,37 @@ void guest_destroy(struct guest *guest)
 	vm_destroy(&guest->vm);
 }
 
-static int attach_ioas(struct guest *guest)
+int guest_enter_ioas(struct guest *guest)
 {
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 	struct vfio_device_attach_iommufd_pt attach = {
 		.argsz = sizeof(attach),
+		.pt_id = guest->ioas,
 	};
 
-	if (ioctl(guest->vdev.iommu, IOMMU_IOAS_ALLOC, &alloc))
-		return -errno;
-	guest->ioas = alloc.out_ioas_id;
-	attach.pt_id = guest->ioas;
 	return vdev_ioctl(&guest->vdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+int guest_leave_ioas(struct guest *guest)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+	};
+
+	return vdev_ioctl(&guest->vdev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 }
 
 int guest_attach_unmapped(struct guest *guest, const struct mdev *mdev,
 			  bool cdev)
 {
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 	int ret = vdev_open(&guest->vdev, mdev, cdev, &guest->vm);
 
-	if (!ret && cdev)
-		ret = attach_ioas(guest);
-	return ret;
+	if (ret || !cdev)
+		return ret;
+	if (ioctl(guest->vdev.iommu, IOMMU_IOAS_ALLOC, &alloc))
+		return -errno;
+	guest->ioas = alloc.out_ioas_id;
+	return guest_enter_ioas(guest);
 }
 
 int guest_attach(struct guest *guest, const struct mdev *mdev, bool cdev)

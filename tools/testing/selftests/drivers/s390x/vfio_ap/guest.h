@@ -68,6 +68,9 @@ int guest_attach_unmapped(struct guest *guest, const struct mdev *mdev,
 void guest_detach(struct guest *guest);
 int guest_map(struct guest *guest, uint64_t iova, void *at, size_t size);
 int guest_unmap(struct guest *guest, uint64_t iova, size_t size);
+/* With iommufd: takes the device out of the address space with its memory; and back. */
+int guest_leave_ioas(struct guest *guest);
+int guest_enter_ioas(struct guest *guest);
 
 /*
  * What the guest executes.  These return the response code, or a negative errno

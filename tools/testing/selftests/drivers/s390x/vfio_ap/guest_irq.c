@@ -366,6 +366,52 @@ static void *keep_turning_on_and_off(void *arg)
 	return NULL;
 }
 
+/* Two queues: when it is the other one's turn, the first is armed. */
+static void *keep_turning_both_on(void *arg)
+{
+	struct irq_data *self = arg;
+
+	for (int i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++)
+		guest_irq_on(&self->guest, self->card,
+			     i % 2 ? self->dom : self->other_dom, i % 8,
+			     guest_nib(i % GUEST_NIB_PAGES));
+	return NULL;
+}
+
+/*
+ * Memory goes while interrupts are turned on that use it: it is unmapped, or the
+ * device leaves its address space, which the driver is told of once.
+ */
+TEST_F_TIMEOUT(irq, memory_goes_while_they_are_turned_on, 240)
+{
+	pthread_t thread;
+
+	ASSERT_EQ(0, mdev_set(&self->mdev, "assign_domain", "%d",
+			      self->other_dom));
+	ATTACH();
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_turning_both_on, self));
+	for (int i = 0; i < 60; i++) {
+		if (variant->cdev)
+			ASSERT_EQ(0, guest_leave_ioas(&self->guest));
+		else
+			ASSERT_EQ(0, guest_unmap(&self->guest, 0, GUEST_MEM));
+		EXPECT_EQ(0, PINNED());
+		EXPECT_FALSE(ARMED());
+		EXPECT_FALSE(queue_irq_armed(self->qmp, self->other_queue));
+		if (variant->cdev)
+			ASSERT_EQ(0, guest_enter_ioas(&self->guest));
+		else
+			ASSERT_EQ(0, guest_map(&self->guest, 0,
+					       self->guest.mem, GUEST_MEM));
+		/* Until the guest has something again. */
+		EXPECT_TRUE(wait_for(PINNED()));
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	guest_detach(&self->guest);
+	EXPECT_EQ(0, PINNED());
+}
+
 TEST_F_TIMEOUT(irq, unmap_while_it_is_turned_on, 240)
 {
 	pthread_t thread;
