@@ -49,18 +49,15 @@ impl Grid {
         }
     }
 
-    /// Adds queues or takes them out.
-    #[inline(never)]
-    pub(crate) fn set_all(&mut self, queues: &Queues, member: bool) {
-        for apid in queues.apm.iter() {
-            let row = &mut self.rows[usize::from(apid)];
-            *row = if member {
-                *row | queues.aqm
-            } else {
-                *row - queues.aqm
-            };
-            self.note_row(apid);
-        }
+    /// Adds queues of one adapter or takes them out.
+    pub(crate) fn set_row(&mut self, apid: u8, domains: Mask, member: bool) {
+        let row = &mut self.rows[usize::from(apid)];
+        *row = if member {
+            *row | domains
+        } else {
+            *row - domains
+        };
+        self.note_row(apid);
     }
 
     /// Notes whether an adapter has a queue in the set.
@@ -85,6 +82,11 @@ impl Grid {
     /// Tells whether there is no queue in the set.
     pub(crate) fn is_empty(&self) -> bool {
         self.apm.is_empty()
+    }
+
+    /// Tells whether a queue of one of these adapters is in the set.
+    pub(crate) fn has_one_of(&self, apm: Mask) -> bool {
+        !(self.apm & apm).is_empty()
     }
 
     /// Tells whether one of these queues is in the set.

@@ -20,6 +20,7 @@ use crate::{
         VfioDevice,
         VfioUser, //
     },
+    mdev_table::MdevId,
     report,
     reset::{
         Reset,
@@ -28,7 +29,6 @@ use crate::{
     },
     state::{
         GuestsLevel,
-        MdevId,
         Set,
         State,
         Tables, //
@@ -250,7 +250,7 @@ impl State {
         let (mut tables, _) = self.tables.lock(&mut held);
         if let Some((old, new)) = &change {
             tables.start_resets(&old.queues_beyond(new), false);
-            tables.note_plugged(old, new);
+            tables.notify_queues(old, new);
         }
         if let Ok(mdev) = tables.mdev_mut(id) {
             mdev.notify_guest_matrix();
@@ -270,7 +270,7 @@ impl State {
         guests: &Guests,
         held: &mut Held<'_, GuestsLevel>,
     ) {
-        let mut from = MdevId::FIRST;
+        let mut from = None;
 
         loop {
             let stale = {
@@ -285,7 +285,7 @@ impl State {
                 return;
             };
             self.commit(guests, id, held);
-            from = id;
+            from = Some(id);
         }
     }
 
@@ -336,7 +336,7 @@ impl State {
             let plugged = session.as_ref().map_or(Matrix::default(), |s| s.plugged);
             tables.start_resets(&[plugged.queues()], false);
             tables.retry_broken(id);
-            tables.note_plugged(&plugged, &Matrix::default());
+            tables.notify_queues(&plugged, &Matrix::default());
             self.look_after(&tables);
             (plugged.queues(), guest, session)
         };
@@ -563,11 +563,13 @@ impl Tables {
 }
 
 impl Tables {
-    /// Notes which queues have come to a guest or have left it, and tells those who poll them.
-    fn note_plugged(&mut self, old: &Matrix, new: &Matrix) {
-        for (from, beyond, member) in [(old, new, false), (new, old, true)] {
+    /// Tells those who poll queues that have come to a guest or have left it.
+    fn notify_queues(&self, old: &Matrix, new: &Matrix) {
+        if !self.set(Set::Watched).has_one_of(old.apm | new.apm) {
+            return;
+        }
+        for (from, beyond) in [(old, new), (new, old)] {
             for queues in &from.queues_beyond(beyond) {
-                self.plugged.set_all(queues, member);
                 let mut watched = self.set(Set::Watched).walk(queues);
                 while let Some(apqn) = watched.next(self.set(Set::Watched)) {
                     if let Some(queue) = self.queues.get(apqn) {

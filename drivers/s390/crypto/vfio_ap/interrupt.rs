@@ -9,9 +9,9 @@
 use crate::{
     matrix::Queues,
     mdev::VfioDevice,
+    mdev_table::MdevId,
     state::{
         Mdev,
-        MdevId,
         State,
         Tables, //
     }, //

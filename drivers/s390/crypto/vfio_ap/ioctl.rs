@@ -4,10 +4,8 @@
 
 use crate::{
     guest::Event,
-    state::{
-        MdevId,
-        State, //
-    }, //
+    mdev_table::MdevId,
+    state::State, //
 };
 use kernel::{
     eventfd::EventFd,

@@ -4,10 +4,8 @@
 
 use crate::{
     attributes::Attributes,
-    state::{
-        MdevId,
-        State, //
-    }, //
+    mdev_table::MdevId,
+    state::State, //
 };
 use kernel::{
     device,
@@ -44,7 +42,7 @@ impl mdev::Driver for MediatedDevice {
     const DEVICE_API: &'static CStr = c"vfio-ap";
     const TYPE_NAME: &'static CStr = c"passthrough";
     const TYPE_TITLE: &'static CStr = c"VFIO AP Passthrough Device";
-    const MAX_INSTANCES: u32 = 65536;
+    const MAX_INSTANCES: u32 = MdevId::PLACES;
     type Shared = State;
     type Data = Self;
     type Attributes = Attributes;

@@ -34,6 +34,10 @@ use crate::{
         Matrix,
         Queues, //
     },
+    mdev_table::{
+        MdevId,
+        MdevTable, //
+    },
     report,
     reset::{
         Reset,
@@ -41,10 +45,7 @@ use crate::{
     },
     table::Table, //
 };
-use core::{
-    mem::replace,
-    num::NonZero, //
-};
+use core::mem::replace;
 use kernel::{
     ap::{
         self,
@@ -63,7 +64,6 @@ use kernel::{
     new_ordered_mutex,
     prelude::*,
     ratelimit::RateLimit,
-    rbtree::RBTree,
     sync::{
         aref::ARef,
         order::{
@@ -91,15 +91,6 @@ kernel::lock_level! {
 
     /// The lock of the tables. Innermost, and held for short times only.
     pub(crate) struct TablesLevel: after(Nothing, AttrMutex, GuestsLevel, KvmLevel, HookLevel);
-}
-
-/// The name of a mediated device in the tables; never used again once the device is gone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct MdevId(NonZero<u64>);
-
-impl MdevId {
-    /// The lowest one.
-    pub(crate) const FIRST: Self = Self(NonZero::<u64>::MIN);
 }
 
 /// A set of the bound queues of which something is so: nobody has to look for them.
@@ -311,17 +302,13 @@ pub(crate) struct Tables {
     /// Whether the AP bus is between [`State::config_changed`] and [`State::scan_complete`].
     pub(crate) scanning: bool,
     pub(crate) queues: Table<Queue>,
-    pub(crate) mdevs: RBTree<MdevId, Mdev>,
+    mdevs: MdevTable<Mdev>,
     /// The queues that are assigned, bound or not: derived from `mdevs`.
     assigned: Grid,
-    /// The queues that guests have: derived from the sessions of `mdevs`, once the guest's masks
-    /// are set.
-    pub(crate) plugged: Grid,
     /// Each [`Set`]: derived from `queues`.
     sets: [Grid; Set::NUMBER],
     /// The limit for messages about queues as such.
     pub(crate) limit: Pin<KBox<RateLimit>>,
-    last_id: Option<MdevId>,
 }
 
 impl Tables {
@@ -332,12 +319,12 @@ impl Tables {
 
     #[inline(never)]
     pub(crate) fn mdev(&self, id: MdevId) -> Result<&Mdev> {
-        self.mdevs.get(&id).ok_or(ENODEV)
+        self.mdevs.get(id).ok_or(ENODEV)
     }
 
     #[inline(never)]
     pub(crate) fn mdev_mut(&mut self, id: MdevId) -> Result<&mut Mdev> {
-        self.mdevs.get_mut(&id).ok_or(ENODEV)
+        self.mdevs.get_mut(id).ok_or(ENODEV)
     }
 
     /// Finds the mediated device that the queue is assigned to.
@@ -347,13 +334,15 @@ impl Tables {
         }
         self.mdevs
             .iter()
-            .find_map(|(id, mdev)| mdev.assigned.contains(apqn).then_some(*id))
+            .find_map(|(id, mdev)| mdev.assigned.contains(apqn).then_some(id))
     }
 
     /// Gives these queues to a mediated device, or to none.
     #[inline(never)]
     fn set_owner(&mut self, queues: &Queues, owner: Option<MdevId>) {
-        self.assigned.set_all(queues, owner.is_some());
+        for apid in queues.apm.iter() {
+            self.assigned.set_row(apid, queues.aqm, owner.is_some());
+        }
         let mut bound = self.queues.present().walk(queues);
         while let Some(apqn) = bound.next(self.queues.present()) {
             if let Some(queue) = self.queues.get_mut(apqn) {
@@ -449,7 +438,7 @@ impl Tables {
     /// which queues are fit to be passed on.
     #[inline(never)]
     pub(crate) fn refresh(&mut self, id: MdevId) -> Result<&mut Mdev> {
-        let mdev = self.mdevs.get_mut(&id).ok_or(ENODEV)?;
+        let mdev = self.mdevs.get_mut(id).ok_or(ENODEV)?;
 
         if replace(&mut mdev.stale, false) {
             let fit = &self.sets[Set::Passable as usize];
@@ -459,23 +448,16 @@ impl Tables {
     }
 
     /// Returns the first mediated device from `from` on that has to be brought up to date.
-    pub(crate) fn first_stale(&mut self, from: MdevId) -> Option<MdevId> {
-        let mut cursor = self.mdevs.cursor_lower_bound_mut(&from);
-
-        while let Some(at) = cursor {
-            let (id, mdev) = at.current();
-            if mdev.stale {
-                return Some(*id);
-            }
-            cursor = at.move_next();
-        }
-        None
+    pub(crate) fn first_stale(&self, from: Option<MdevId>) -> Option<MdevId> {
+        self.mdevs
+            .iter_from(from)
+            .find_map(|(id, mdev)| mdev.stale.then_some(id))
     }
 
     /// Changes what the host has, which may concern all guests.
     fn set_host(&mut self, host: ap::Config) {
         if replace(&mut self.host, host) != host {
-            for (_, mdev) in self.mdevs.iter_mut() {
+            for mdev in self.mdevs.iter_mut() {
                 mdev.stale = true;
             }
         }
@@ -495,7 +477,7 @@ impl Tables {
                 continue;
             }
             match taker {
-                Some((taker, _)) if taker == *id => continue,
+                Some((taker, _)) if taker == id => continue,
                 Some((_, mdev)) => report::sharing(mdev, &shared, owner),
                 None => report::in_use(owner, &shared),
             }
@@ -619,9 +601,8 @@ impl State {
             host,
             scanning: false,
             queues: Table::new()?,
-            mdevs: RBTree::new(),
+            mdevs: MdevTable::new(),
             assigned: Grid::new()?,
-            plugged: Grid::new()?,
             sets: [
                 Grid::new()?,
                 Grid::new()?,
@@ -630,7 +611,6 @@ impl State {
                 Grid::new()?,
             ],
             limit: report::new_limit()?,
-            last_id: None,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -738,9 +718,9 @@ impl State {
             queue.owner
         });
 
-        match owner.flatten() {
+        match owner.flatten().and_then(|id| tables.mdev(id).ok()) {
             None => Status::Unassigned,
-            Some(_) if tables.plugged.contains(apqn) => Status::InUse,
+            Some(mdev) if mdev.has_plugged(apqn) => Status::InUse,
             Some(_) => Status::Assigned,
         }
     }
@@ -753,8 +733,6 @@ impl State {
     ) -> Result<MdevId> {
         let (_guests, mut held) = self.guests.lock(held);
         let (mut tables, _) = self.tables.lock(&mut held);
-        let last = tables.last_id.map_or(0, |id| id.0.get());
-        let id = MdevId(NonZero::new(last + 1).ok_or(EOVERFLOW)?);
         let mdev = Mdev {
             dev: dev.into(),
             files: Default::default(),
@@ -769,9 +747,7 @@ impl State {
             unmapped: None,
         };
 
-        tables.mdevs.try_create_and_insert(id, mdev, GFP_KERNEL)?;
-        tables.last_id = Some(id);
-        Ok(id)
+        tables.mdevs.insert(mdev)
     }
 
     /// A mediated device that nobody has open is being removed.
@@ -779,7 +755,7 @@ impl State {
         let (_guests, mut held) = self.guests.lock(held);
         let (mut tables, _) = self.tables.lock(&mut held);
 
-        if let Some(mdev) = tables.mdevs.remove(&id) {
+        if let Some(mdev) = tables.mdevs.remove(id) {
             tables.set_owner(&mdev.assigned.queues(), None);
         }
     }

@@ -15,7 +15,8 @@
 //! | `mdev.rs` | mediated devices: create, remove, VFIO |
 //! | `attributes.rs` | the attributes of mediated devices |
 //! | `ioctl.rs` | the ioctls of a mediated device's user |
-//! | `table.rs` | a table by APQN |
+//! | `table.rs` | a table of queues by APQN |
+//! | `mdev_table.rs` | a table of mediated devices by id |
 //! | `state.rs` | all that is shared, the locks that own it, and what is assigned to whom |
 //! | `guest.rs` | guests: open, close, and what is plugged into them |
 //! | `interrupt.rs` | interrupts toward guests: PQAP(AQIC), and memory that goes away |
@@ -43,6 +44,7 @@ mod interrupt;
 mod ioctl;
 mod matrix;
 mod mdev;
+mod mdev_table;
 mod queue;
 mod report;
 mod reset;

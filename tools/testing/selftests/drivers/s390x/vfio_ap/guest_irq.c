@@ -391,18 +391,16 @@ TEST_F_TIMEOUT(irq, memory_goes_while_they_are_turned_on, 240)
 	ATTACH();
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_turning_both_on, self));
 	for (int i = 0; i < 60; i++) {
-		if (variant->cdev)
-			ASSERT_EQ(0, guest_leave_ioas(&self->guest));
-		else
-			ASSERT_EQ(0, guest_unmap(&self->guest, 0, GUEST_MEM));
+		ASSERT_EQ(0, variant->cdev ?
+			     guest_leave_ioas(&self->guest) :
+			     guest_unmap(&self->guest, 0, GUEST_MEM));
 		EXPECT_EQ(0, PINNED());
 		EXPECT_FALSE(ARMED());
 		EXPECT_FALSE(queue_irq_armed(self->qmp, self->other_queue));
-		if (variant->cdev)
-			ASSERT_EQ(0, guest_enter_ioas(&self->guest));
-		else
-			ASSERT_EQ(0, guest_map(&self->guest, 0,
-					       self->guest.mem, GUEST_MEM));
+		ASSERT_EQ(0, variant->cdev ?
+			     guest_enter_ioas(&self->guest) :
+			     guest_map(&self->guest, 0, self->guest.mem,
+				       GUEST_MEM));
 		/* Until the guest has something again. */
 		EXPECT_TRUE(wait_for(PINNED()));
 	}
