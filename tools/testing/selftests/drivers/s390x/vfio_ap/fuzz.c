@@ -247,15 +247,20 @@ TEST_F_TIMEOUT(fuzz, ioctl, 600)
 {
 	static const unsigned long commands[] = {
 		VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_REGION_INFO,
-		VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_SET_IRQS,
-		VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET,
+		VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_RESET, VFIO_DEVICE_SET_IRQS,
 	};
+	const unsigned int set_irqs = ARRAY_SIZE(commands) - 1;
 	long page = sysconf(_SC_PAGESIZE);
 	char *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct vfio_device_info info;
 	unsigned long inputs = 0, taken = 0;
+	int events[4];
 
+	for (int i = 0; i < ARRAY_SIZE(events); i++) {
+		events[i] = eventfd_new();
+		ASSERT_LE(0, events[i]);
+	}
 	ASSERT_NE(MAP_FAILED, memory);
 	/* Behind the first page there is nothing. */
 	ASSERT_EQ(0, munmap(memory + page, page));
@@ -270,16 +275,15 @@ TEST_F_TIMEOUT(fuzz, ioctl, 600)
 			/* Small numbers are what gets far. */
 			for (int w = 0; w < ARRAY_SIZE(words); w++)
 				words[w] = rand() % 4 ? rand() % 40 : rand() * 2654435761U;
-			if (rand() % 2)
-				words[1] = VFIO_IRQ_SET_DATA_EVENTFD |
-					   VFIO_IRQ_SET_ACTION_TRIGGER;
-			if (kept) {
-				/* All but one word. */
+			if (kept || rand() % 2) {
+				/* What is good or was kept, with one word that is neither. */
 				unsigned int other = words[0], w = rand() % ARRAY_SIZE(words);
+				struct vdev_irq_set irq = vdev_irq_set(rand() % 2,
+					events[rand() % ARRAY_SIZE(events)]);
 
-				which = kept->where;
-				len = kept->len;
-				memcpy(words, kept->bytes, len);
+				which = kept ? kept->where : set_irqs;
+				len = kept ? kept->len : sizeof(irq);
+				memcpy(words, kept ? (void *)kept->bytes : &irq, len);
 				words[w] = other;
 			}
 			command = commands[which];
