@@ -274,7 +274,7 @@ impl State {
 
         loop {
             let stale = {
-                let (mut tables, _) = self.tables.lock(held);
+                let (tables, _) = self.tables.lock(held);
                 self.look_after(&tables);
                 if tables.scanning {
                     return;
