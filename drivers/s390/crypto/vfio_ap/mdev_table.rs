@@ -3,6 +3,9 @@
 //! A table of what is known of mediated devices, by id.
 //!
 //! Finding an entry costs the same however many there are. No locks, no I/O.
+//!
+//! The `XArray` of the kernel crate cannot be walked, and it has a lock of its own, which nobody
+//! needs beneath the lock of the tables.
 
 use core::num::NonZero;
 use kernel::prelude::*;
